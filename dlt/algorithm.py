@@ -1,0 +1,190 @@
+"""Algorithm 1: learning from noisy labels via dynamic loss thresholding.
+
+Numbers in brackets are the lines of Algorithm 1. Where the paper is silent the choice is a field of
+`DLT.Config`, or is said here: the window never holds the current batch; targets of kept samples are
+their labels, unrefined; one mixup weight a batch; pseudo-labels are the mean prediction over the K
+views, sharpened, the same for all views of an image.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dlt.harness.method import Batch, Method
+from dlt.harness.networks import batch_statistics, evaluating
+from dlt.semisupervised import (
+    clean_loss,
+    mixup,
+    mixup_partners,
+    noisy_loss,
+    noisy_weight,
+    prior_regularizer,
+    sharpen,
+)
+from dlt.threshold import LastEpoch, SlideWindow, selection_proportion
+
+
+class DLT(Method):
+    """Dynamic loss thresholding with the last epoch (Eq. 2) or the slide window strategy (Eq. 3)."""
+
+    @dataclass(frozen=True)
+    class Config:
+        strategy: str = "window"
+        """M of Algorithm 1: "window" (Eq. 3) or "last-epoch" (Eq. 2)."""
+        window: int = 200
+        """s, in batches."""
+        warmup_epochs: int = 10
+        """T_warm."""
+        decay_epochs: int = 10
+        """T_grad of Eq. 7, never given in the paper; Co-teaching's default."""
+        views: int = 2
+        """K."""
+        temperature: float = 0.5
+        """T of Eq. 4."""
+        noisy_weight: float = 25.0
+        """lambda_n of Eq. 6, which Algorithm 1 calls lambda_u; per setting, see NOISY_WEIGHTS."""
+        regularizer_weight: float = 1.0
+        """lambda_r of Eq. 6."""
+        ramp_epochs: int = 16
+        """lambda_n grows linearly over these epochs after warm-up, as DivideMix's; 0: the paper to the letter."""
+        mixup_alpha: float = 4.0
+        """Of the Beta distribution of the mixup weight; not given, DivideMix's."""
+        detection: str = "plain"
+        """What the detection loss [4] sees: the "plain" image, or an "augmented" view."""
+        partners: str = "clean"
+        """Rows are mixed with "clean" ones (the text of 3.1.2) or with any of the batch ("union": MixMatch)."""
+        pseudo_labels: str = "batch"
+        """Batch norm when predicting pseudo-labels [18]: "batch" statistics, or the "running" ones."""
+
+    @classmethod
+    def setting_defaults(cls, run_config) -> dict:
+        setting, rate = run_config.setting, run_config.assumed_rate
+        rate = run_config.noise_rate if isinstance(rate, str) else rate
+        return {
+            "window": setting.window,
+            "warmup_epochs": setting.warmup_epochs,
+            "decay_epochs": setting.decay_epochs,
+            "ramp_epochs": setting.ramp_epochs,
+            "noisy_weight": noisy_weight(run_config.num_classes, run_config.noise, rate),
+        }
+
+    @classmethod
+    def check(cls, run_config, config) -> None:
+        allowed = {
+            "strategy": ("window", "last-epoch"),
+            "detection": ("plain", "augmented"),
+            "partners": ("clean", "union"),
+            "pseudo_labels": ("batch", "running"),
+        }
+        for name, values in allowed.items():
+            if getattr(config, name) not in values:
+                raise ValueError(f"{name}: {getattr(config, name)!r} is not one of {', '.join(values)}")
+        if config.warmup_epochs < 1:
+            raise ValueError("warmup_epochs: 0, and a first window needs at least 1")
+
+    @classmethod
+    def epoch_cost(cls, epoch: int, run_config) -> float:
+        """Detection 1/3, K pseudo-label forwards of 1/3 each, K training views of 1: 3.0 for K = 2."""
+        warmup, views = run_config.method_config["warmup_epochs"], run_config.method_config["views"]
+        if epoch <= warmup:
+            return 1.0 if epoch < warmup else 4 / 3
+        return (1 + 4 * views) / 3
+
+    def __init__(self, config, run):
+        super().__init__(config, run)
+        self.threshold = SlideWindow(config.window) if config.strategy == "window" else LastEpoch()
+
+    def start_epoch(self, epoch: int) -> None:
+        config = self.config
+        self.threshold.end_epoch()
+        self.q = selection_proportion(epoch, self.run.assumed_rate, config.warmup_epochs, config.decay_epochs)
+        self.step = 0
+        self.taus = []
+
+    def loss(self, batch: Batch) -> Tensor:
+        if self.run.epoch <= self.config.warmup_epochs:
+            return self._warmup_loss(batch.index)
+        return self._dlt_loss(batch.index)
+
+    def _warmup_loss(self, index: Tensor) -> Tensor:
+        """[5-7] Cross-entropy on one view; the last warm-up epoch fills the window for the first thresholds."""
+        losses = F.cross_entropy(
+            self.run.forward(self.run.augmented(index)), self.run.labels[index], reduction="none"
+        )
+        if self.run.epoch == self.config.warmup_epochs:
+            self.threshold.record(self._detection_losses(index))
+        self.run.record(index, losses)
+        return losses.mean()
+
+    @torch.no_grad()
+    def _detection_losses(self, index: Tensor) -> Tensor:
+        """[4] (B,) cross-entropy losses of Eq. 1 by which samples are judged, in evaluation mode."""
+        run = self.run
+        images = run.plain(index) if self.config.detection == "plain" else run.augmented(index)
+        with evaluating(run.networks[0]):
+            return F.cross_entropy(run.forward(images), run.labels[index], reduction="none")
+
+    def _dlt_loss(self, index: Tensor) -> Tensor:
+        """[4, 9-21] One step of DLT after warm-up: the loss L of Eq. 6."""
+        run, config = self.run, self.config
+        losses = self._detection_losses(index)
+        tau = self.threshold.threshold(self.q)
+        clean = losses <= tau
+        self.threshold.record(losses)
+        self.taus.append(tau)
+
+        views = torch.cat([run.augmented(index) for _ in range(config.views)])
+        pseudo_labels = self._pseudo_labels(views)
+        labels = F.one_hot(run.labels[index], run.num_classes).to(views.dtype)
+        targets = torch.where(clean[:, None], labels, pseudo_labels).repeat(config.views, 1)
+        run.record(index, losses, clean, pseudo_labels.argmax(1))
+
+        clean = clean.repeat(config.views)
+        partners = self._partners(clean)
+        weight = run.numpy_generator("mixup weight").beta(config.mixup_alpha, config.mixup_alpha)
+        weight = max(weight, 1 - weight)
+        logits = run.forward(mixup(views, partners, weight))
+        targets = mixup(targets, partners, weight)
+        loss = clean_loss(logits, targets, clean)
+        loss = loss + self._noisy_weight() * noisy_loss(logits, targets, ~clean)
+        self.step += 1
+        return loss + config.regularizer_weight * prior_regularizer(logits.softmax(1))
+
+    @torch.no_grad()
+    def _pseudo_labels(self, views: Tensor) -> Tensor:
+        """[18, 19] (B, C) sharpened mean prediction over the K views (K B, ...) of each image, Eq. 4.
+
+        All rows are predicted, so that shapes are fixed and batch statistics are those of the step.
+        """
+        mode = batch_statistics if self.config.pseudo_labels == "batch" else evaluating
+        with mode(self.run.networks[0]):
+            probabilities = self.run.forward(views).softmax(1)
+        mean = probabilities.unflatten(0, (self.config.views, -1)).mean(0)
+        return sharpen(mean, self.config.temperature)
+
+    def _partners(self, clean: Tensor) -> Tensor:
+        generator = self.run.generator("mixup partners")
+        if self.config.partners == "union":
+            return torch.rand(clean.shape, generator=generator, device=clean.device).argsort()
+        keys = torch.rand((2, *clean.shape), generator=generator, device=clean.device)
+        return mixup_partners(clean, keys[0], keys[1])
+
+    def _noisy_weight(self) -> float:
+        """lambda_n at this step: it grows linearly over `ramp_epochs` from the end of warm-up on."""
+        config = self.config
+        if not config.ramp_epochs:
+            return config.noisy_weight
+        epochs = self.run.epoch - 1 - config.warmup_epochs + self.step / self.run.steps_per_epoch
+        return config.noisy_weight * min(epochs / config.ramp_epochs, 1.0)
+
+    def metrics(self) -> dict:
+        threshold = torch.stack(self.taus).mean() if self.taus else float("nan")
+        return {"q": self.q, "threshold": threshold}
+
+    def state(self) -> dict:
+        return self.threshold.state()
+
+    def load_state(self, state: dict) -> None:
+        self.threshold.load_state(state)

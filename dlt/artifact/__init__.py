@@ -1,0 +1,1 @@
+"""The evidence: the paper's claims, our measurements, and the tables and figures that compare them."""

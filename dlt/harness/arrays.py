@@ -1,0 +1,86 @@
+"""Read and check a user's own data: a NumPy archive of images and labels."""
+
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from dlt.harness.errors import InputError
+
+KEYS = ("images", "labels", "test_images", "test_labels", "class_names")
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The checked arrays of KEYS in an archive written with `numpy.savez`.
+
+    images, labels            uint8 (N, H, W, C) or (N, H, W), C 1 or 3; integers (N,), every class of
+                              0..C-1 present; N at least 10
+    test_images, test_labels  optional, together; of the same size and with no other classes
+    class_names               optional, one string a class; default "0", "1", ...
+
+    Comes back as uint8 (N, H, W, C), int64 (N,) and strings (C,). Raises InputError for anything else.
+    Pickled arrays are refused: loading them would run code from the file.
+    """
+    arrays = _read(path)
+    images, labels = _checked_part(path, arrays, "")
+    classes = np.unique(labels)
+    if len(classes) < 2 or classes[-1] != len(classes) - 1:
+        shown = f"{', '.join(map(str, classes[:10]))}{', ...' if len(classes) > 10 else ''}"
+        raise InputError(f"dataset: {path}: labels are {shown}; must be 0, 1, ... without a gap")
+    names = arrays.get("class_names", classes.astype(str))
+    if names.dtype.kind != "U" or names.shape != classes.shape:
+        raise InputError(
+            f"dataset: {path}: class_names is {names.dtype} {names.shape}; must be {len(classes)} strings"
+        )
+    checked = {"images": images, "labels": labels, "class_names": names}
+    if "test_images" in arrays or "test_labels" in arrays:
+        test_images, test_labels = _checked_part(path, arrays, "test_")
+        if test_images.shape[1:] != images.shape[1:]:
+            raise InputError(
+                f"dataset: {path}: test_images are {test_images.shape[1:]}; images are {images.shape[1:]}"
+            )
+        if test_labels.max() >= len(classes):
+            raise InputError(
+                f"dataset: {path}: test_labels go up to {test_labels.max()}; must be in 0..{len(classes) - 1}"
+            )
+        checked |= {"test_images": test_images, "test_labels": test_labels}
+    return checked
+
+
+def _read(path: str | Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: np.asarray(archive[key]) for key in KEYS if key in archive}
+    # Besides damage of every layer: a missing file, and a lone array (it has no `with`: TypeError).
+    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"dataset: {path} is not a numpy.savez archive of plain arrays ({reason})"
+        ) from error
+
+
+def _checked_part(path: str | Path, arrays: dict, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+    """`images` as (N, H, W, C) and `labels` as int64 of the training ("") or test ("test_") part."""
+    for key in (f"{prefix}images", f"{prefix}labels"):
+        if key not in arrays:
+            raise InputError(
+                f"dataset: {path} has no array {key}; it has {', '.join(arrays) or 'none known'}"
+            )
+    images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
+    shape = (*images.shape, 1) if images.ndim == 3 else images.shape
+    if images.dtype != np.uint8 or len(shape) != 4 or shape[-1] not in (1, 3) or not images.size:
+        raise InputError(
+            f"dataset: {path}: {prefix}images is {images.dtype} {images.shape}; "
+            "must be uint8 (N, H, W), or (N, H, W, C) with C 1 or 3"
+        )
+    if labels.shape != shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(
+            f"dataset: {path}: {prefix}labels is {labels.dtype} {labels.shape}; "
+            f"must be integers ({len(images)},), one an image"
+        )
+    if len(labels) < 10:
+        raise InputError(f"dataset: {path}: {prefix}images has {len(labels)} images; must have at least 10")
+    if labels.min() < 0:
+        raise InputError(f"dataset: {path}: {prefix}labels has {labels.min()}; must not be negative")
+    return images.reshape(shape), labels.astype(np.int64)

@@ -1,0 +1,206 @@
+"""What a run is: one frozen configuration, and the one table of settings that all methods share."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlt.harness.errors import InputError
+from dlt.harness.label_noise import NOISES
+from dlt.harness.method import load_method
+
+# Raised by hand whenever a change alters what a run computes: old records then count as not run.
+RESULTS_VERSION = 1
+
+NUM_CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How every method alike is trained in one profile on one data set (Section 4.1 for `paper`)."""
+
+    network: str
+    epochs: int
+    drop_after: int  # the learning rate is divided by 10 after this epoch
+    batch_size: int  # b
+    learning_rate: float
+    warmup_epochs: int  # T_warm
+    decay_epochs: int  # T_grad
+    window: int  # s, in batches
+    ramp_epochs: int  # the weight of the noisy loss grows linearly over these epochs after warm-up
+    early_epoch: int  # whose losses Section 3.2 compares with those of the last epoch: 30 of 300
+    precision: str = "fp32"  # of convolutions and matrix products; losses and thresholds are always fp32
+    threads: int | None = None  # CPU threads of a run; they decide the last bits, so they are part of it
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+    @property
+    def estimation_epochs(self) -> tuple[int, ...]:
+        """Early epochs at which plain CE runs keep their losses, for every estimate of Section 3.2."""
+        shares = (0.02, 0.04, 0.06, 0.08, 0.15, 0.2, 0.3, 0.4)
+        return tuple(sorted({self.early_epoch, *(max(1, round(share * self.epochs)) for share in shares)}))
+
+
+_DIGITS = Setting("preact-digits", 50, 25, 64, 0.05, 5, 8, 10, 8, 5, threads=1)
+_MINI = Setting("preact-mini", 100, 50, 128, 0.05, 8, 10, 20, 16, 10, threads=1)
+_SHORT = Setting("preact-resnet18", 40, 20, 128, 0.02, 5, 5, 200, 8, 5, precision="bf16")
+_PAPER = Setting("preact-resnet18", 300, 150, 128, 0.02, 10, 10, 200, 16, 30, precision="bf16")
+
+# One row a (profile, data set). What stands here holds for all methods.
+SETTINGS = {
+    ("digits", "digits"): _DIGITS,
+    ("mini", "cifar10"): _MINI,
+    ("short", "cifar10"): _SHORT,
+    ("short", "cifar100"): dataclasses.replace(_SHORT, warmup_epochs=10),
+    ("paper", "cifar10"): _PAPER,
+    ("paper", "cifar100"): dataclasses.replace(_PAPER, warmup_epochs=30),
+}
+PROFILES = tuple(dict.fromkeys(profile for profile, _ in SETTINGS))
+# The user's own arrays (.npz) are trained as the profile's first data set is.
+_ARRAYS = {profile: next(v for (p, _), v in SETTINGS.items() if p == profile) for profile in PROFILES}
+
+
+def setting_for(profile: str, dataset: str) -> Setting:
+    """The row of SETTINGS; InputError for a combination that is not there."""
+    if profile not in PROFILES:
+        raise InputError(f"profile: {profile!r} is not one of {', '.join(PROFILES)}")
+    if dataset.endswith(".npz"):
+        return _ARRAYS[profile]
+    if (profile, dataset) not in SETTINGS:
+        allowed = ", ".join(f"{d} ({p})" for p, d in SETTINGS)
+        raise InputError(
+            f"dataset: {dataset!r} is not run in profile {profile!r}; allowed: {allowed}, or a .npz file"
+        )
+    return SETTINGS[profile, dataset]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, whole: equal configurations give equal results on the same machine.
+
+    `assumed_rate` is the w of Eq. 7 that a method believes ("nominal", "realised" or a number);
+    `noise_rate` is what is put into the labels. `method_config` holds every hyper-parameter of the
+    method. Un-augmented losses of all training samples are kept at `loss_epochs`.
+    """
+
+    profile: str
+    dataset: str
+    method: str
+    noise: str
+    noise_rate: float
+    seed: int
+    assumed_rate: str | float
+    setting: Setting
+    method_config: dict
+    loss_epochs: tuple = ()
+    data_sha256: str = ""  # of the user's own arrays: another file under the same name is another run
+    results_version: int = RESULTS_VERSION
+
+    @property
+    def hash(self) -> str:
+        """Ten hex digits of the sorted configuration. Neither device, workers nor folders take part.
+
+        Fields that stand at their default are left out, so that a field added later renames no old run.
+        """
+        values = _without_defaults(self) | {"setting": _without_defaults(self.setting)}
+        values |= {"dataset": self.dataset_name, "results_version": self.results_version}
+        text = json.dumps(values, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+    @property
+    def dataset_name(self) -> str:
+        return Path(self.dataset).stem if self.dataset.endswith(".npz") else self.dataset
+
+    @property
+    def name(self) -> str:
+        """The folder of the run: readable first, then the hash."""
+        noise = self.noise if self.noise == "none" else f"{self.noise}{self.noise_rate:g}"
+        method = self.method.replace(":", ".")
+        return f"{self.dataset_name}-{noise}-{method}-s{self.seed}-{self.hash}"
+
+    @property
+    def num_classes(self) -> int:
+        if self.dataset not in NUM_CLASSES:
+            from dlt.harness.datasets import load
+
+            return load(self.dataset, self.profile).num_classes
+        return NUM_CLASSES[self.dataset]
+
+    @property
+    def cost(self) -> float:
+        """Work in epochs of plain CE training, by the method's cost model."""
+        method, _ = load_method(self.method)
+        return sum(method.epoch_cost(epoch, self) for epoch in range(1, self.setting.epochs + 1))
+
+
+def _without_defaults(config) -> dict:
+    fields = {field.name: field.default for field in dataclasses.fields(config)}
+    return {name: value for name, value in vars(config).items() if value != fields[name]}
+
+
+def make_config(
+    profile, dataset, method, noise="symmetric", noise_rate=0.0, seed=1, assumed_rate="nominal",
+    options=None, loss_epochs=(), **overrides,
+) -> RunConfig:  # fmt: skip
+    """Check every field and fill in what is not given. Raises InputError naming field and value.
+
+    `options` are hyper-parameters of the method; `overrides` are fields of `Setting`.
+    """
+    setting = setting_for(profile, dataset)
+    for name, value in overrides.items():
+        if name not in {f.name for f in dataclasses.fields(Setting)}:
+            raise InputError(f"{name}: unknown setting")
+        if name != "precision" and value is not None and value < (1 if name in _POSITIVE else 0):
+            raise InputError(f"{name}: {value!r} is too small")
+    setting = dataclasses.replace(setting, **overrides)
+    if setting.precision not in ("fp32", "bf16"):
+        raise InputError(f"precision: {setting.precision!r} is not fp32 or bf16")
+    if noise not in NOISES:
+        raise InputError(f"noise: {noise!r} is not one of {', '.join(NOISES)}")
+    if not 0 <= noise_rate < 1:
+        raise InputError(f"noise-rate: {noise_rate} is outside [0, 1)")
+    if noise == "none" and noise_rate:
+        raise InputError(f"noise-rate: {noise_rate} with --noise none; give a noise, or 0")
+    if isinstance(assumed_rate, str) and assumed_rate not in ("nominal", "realised"):
+        raise InputError(f"assumed-rate: {assumed_rate!r} is not nominal, realised or a number in [0, 1)")
+    if not isinstance(assumed_rate, str) and not 0 <= assumed_rate < 1:
+        raise InputError(f"assumed-rate: {assumed_rate} is outside [0, 1)")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed: {seed} is outside [0, 2^32)")
+    if any(not 1 <= e <= setting.epochs for e in loss_epochs):
+        raise InputError(f"loss-epochs: {list(loss_epochs)} are not all in 1..{setting.epochs}")
+    epochs = tuple(sorted({*loss_epochs, setting.epochs}))
+    digest = ""
+    if dataset.endswith(".npz"):
+        if not Path(dataset).is_file():
+            raise InputError(f"dataset: {dataset} is not a file")
+        digest = hashlib.sha256(Path(dataset).read_bytes()).hexdigest()
+    config = RunConfig(profile, dataset, method, noise, float(noise_rate), seed, assumed_rate, setting,
+                       {}, epochs, digest)  # fmt: skip
+    return dataclasses.replace(config, method_config=_method_config(config, options or {}))
+
+
+_POSITIVE = {"epochs", "batch_size", "window"}
+
+
+def config_from_dict(values: dict) -> RunConfig:
+    """The configuration that a run.json holds."""
+    setting = Setting(**values["setting"])
+    return RunConfig(**values | {"setting": setting, "loss_epochs": tuple(values["loss_epochs"])})
+
+
+def _method_config(config: RunConfig, options: dict) -> dict:
+    """The method's hyper-parameters: its class's defaults, then this setting's, then the user's."""
+    method, preset = load_method(config.method)
+    fields = {f.name: f for f in dataclasses.fields(method.Config)}
+    for name in options:
+        if name not in fields:
+            raise InputError(f"{config.method}: no option {name!r}; it has {', '.join(fields) or 'none'}")
+    values = method.setting_defaults(config) | preset | options
+    try:
+        method_config = method.Config(**values)
+        method.check(config, method_config)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{config.method}: {error}") from error
+    return dataclasses.asdict(method_config)

@@ -1,0 +1,264 @@
+"""The data sets, real images with their true labels, and how they lie on a device.
+
+Noise is put into the labels elsewhere: label_noise.py.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dlt.harness.arrays import read_arrays
+from dlt.harness.errors import InputError
+
+DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "data"
+# Channel means and standard deviations as in DivideMix, whose setting the paper takes over.
+CIFAR_STATISTICS = {
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "cifar100": ((0.507, 0.487, 0.441), (0.267, 0.256, 0.276)),
+}
+MINI_TRAIN, MINI_TEST = 512, 200  # images of each class in profile mini
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Labelled images: uint8 (N, H, W, C) and int64 (N,) in 0..len(class_names)-1."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training and a test set, and how their images are normalised and augmented."""
+
+    name: str
+    train: Images
+    test: Images
+    mean: tuple[float, ...]  # per channel, of pixels in [0, 1]
+    std: tuple[float, ...]
+    padding: int  # black pixels on each side of an image before a random crop
+    flip: bool  # whether a mirrored image still shows its class
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.train.class_names)
+
+
+class DeviceImages:
+    """Images on a device as bytes, cut into normalised batches without a loop or a wait for the device.
+
+    `images` is a uint8 array (N, H, W, C) of `dataset`; `shape` is (C, H, W), that of an image in a batch.
+    Batches are float32 (B, C, H, W), channels last in memory. `index` is (B,) int64 on the device.
+    """
+
+    def __init__(self, images: np.ndarray, dataset: Dataset, device: torch.device | str):
+        self.count, height, width, channels = images.shape
+        self.shape = (channels, height, width)
+        self.padding, self.flip, self.device = dataset.padding, dataset.flip, torch.device(device)
+        border = (self.padding, self.padding)
+        padded = torch.from_numpy(np.pad(images, ((0, 0), border, border, (0, 0)))).to(device)
+        self.padded_height, self.padded_width = padded.shape[1:3]
+        # Overlapping rows, a view: rows[p] is the `width` pixels from pixel p on. A crop is `height` of
+        # them, each copied in one piece, which on a CPU is many times faster than indexing pixels.
+        self.rows = padded.reshape(-1).unfold(0, width * channels, channels)
+        self.row_offsets = torch.arange(height, device=device) * self.padded_width
+        # (x / 255 - mean) / std = scale * x + shift; of a whole image's size, because broadcasting over
+        # three channels is slow.
+        mean, std = torch.tensor([dataset.mean, dataset.std], dtype=torch.float64)
+        self.scale = (1 / (255 * std)).float().expand(height, width, channels).contiguous().to(device)
+        self.shift = (-mean / std).float().expand(height, width, channels).contiguous().to(device)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def plain(self, index: Tensor) -> Tensor:
+        """The images `index` as they are."""
+        return self._normalised(self._cropped(index, self.padding, self.padding))
+
+    def augmented(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Each of the images `index` shifted by at most `padding` pixels and, at even odds, mirrored."""
+        size = len(index)
+        shifts = 2 * self.padding + 1
+        top, left = torch.randint(shifts, (2, size), generator=generator, device=self.device)
+        images = self._cropped(index, top, left)
+        if self.flip:
+            mirrored = torch.randint(2, (size,), generator=generator, device=self.device)
+            # Picking whole images from both versions: `torch.where` would decide byte by byte.
+            both = torch.cat((images, images.flip(2)))
+            images = both.index_select(0, torch.arange(size, device=self.device) + size * mirrored)
+        return self._normalised(images)
+
+    def _cropped(self, index: Tensor, top: Tensor | int, left: Tensor | int) -> Tensor:
+        """uint8 (B, H, W, C) from row `top` and column `left` of the padded images."""
+        channels, height, width = self.shape
+        start = (index * self.padded_height + top) * self.padded_width + left
+        rows = start[:, None] + self.row_offsets
+        return self.rows.index_select(0, rows.view(-1)).view(len(index), height, width, channels)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return images.float().mul_(self.scale).add_(self.shift).permute(0, 3, 1, 2)
+
+
+def load(dataset: str, profile: str, data_dir: str | Path | None = None, download: bool = True) -> Dataset:
+    """Load "digits", "cifar10", "cifar100" or the archive at a path ending in ".npz" (see `load_arrays`).
+
+    CIFAR lies in the folder `data_dir`, else $DLT_DATA, else `data/` in the repository; only the latter two
+    are filled by download. Profile "mini" takes the first 512 training and 200 test images of each class of
+    CIFAR-10, every other profile the whole. Raises InputError for an unknown data set, and for data that are
+    missing, malformed or damaged.
+    """
+    if profile == "mini" and dataset in ("digits", "cifar100"):
+        raise InputError(f"dataset: {dataset!r} is not run in profile mini; allowed: cifar10, or a .npz file")
+    if dataset == "digits":
+        return _digits()
+    if dataset in CIFAR_STATISTICS:
+        return _cifar(dataset, profile == "mini", data_dir, download)
+    if str(dataset).endswith(".npz"):
+        return load_arrays(dataset)
+    raise InputError(f"dataset: {dataset!r} is not digits, cifar10, cifar100 or a path ending in .npz")
+
+
+def load_arrays(path: str | Path) -> Dataset:
+    """A user's own data; `dlt.harness.arrays.read_arrays` says what the archive holds.
+
+    The name is the file's stem. Without test images a stratified fifth is held out, always the same one.
+    Colour images are flipped in training; grey ones (digits, letters) are not. Raises InputError.
+    """
+    arrays = read_arrays(path)
+    names = tuple(arrays["class_names"].tolist())
+    images, labels = arrays["images"], arrays["labels"]
+    if "test_images" in arrays:
+        train = Images(images, labels, names)
+        test = Images(arrays["test_images"], arrays["test_labels"], names)
+    else:
+        counts = np.bincount(labels)
+        if counts.min() < 5:
+            raise InputError(
+                f"dataset: {path}: class {counts.argmin()} has {counts.min()} images; must have at least 5 "
+                "(one is held out), or add test_images and test_labels"
+            )
+        train, test = _hold_out(images, labels, 0.2, names)
+    return _measured(Path(path).stem, train, test, flip=images.shape[-1] == 3)
+
+
+def _digits() -> Dataset:
+    """scikit-learn's 1,797 handwritten digits, 8x8 pixels in 17 grey levels: 1,297 train, 500 test."""
+    from sklearn.datasets import load_digits  # here, because it takes a second and CIFAR does without
+
+    digits = load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+    train, test = _hold_out(images, digits.target.astype(np.int64), 500, tuple("0123456789"))
+    return _measured("digits", train, test, flip=False)
+
+
+def _hold_out(images, labels, test_size, class_names) -> tuple[Images, ...]:
+    """A stratified split, the same at every call, each part in the original order."""
+    from sklearn.model_selection import train_test_split
+
+    parts = train_test_split(np.arange(len(labels)), test_size=test_size, stratify=labels, random_state=0)
+    return tuple(Images(images[part], labels[part], class_names) for part in map(np.sort, parts))
+
+
+def _measured(name: str, train: Images, test: Images, flip: bool) -> Dataset:
+    """With the statistics of the training images, and CIFAR's padding: an eighth of the height."""
+    # Squared bytes fit 16 bits, so that no float copy of the images is needed.
+    square = np.square(train.images, dtype=np.uint16).mean(axis=(0, 1, 2), dtype=np.float64) / 255**2
+    mean = train.images.mean(axis=(0, 1, 2), dtype=np.float64) / 255
+    # A channel of a single value has no spread to divide by: one grey level is the least.
+    std = np.sqrt(np.maximum(square - mean**2, 255**-2))
+    padding = max(1, train.images.shape[1] // 8)
+    return Dataset(name, train, test, tuple(mean.tolist()), tuple(std.tolist()), padding, flip)
+
+
+def _cifar(dataset: str, mini: bool, data_dir: str | Path | None, download: bool) -> Dataset:
+    from torchvision import datasets  # here, because it takes a second and digits do without
+
+    source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[dataset]
+    root = Path(data_dir or os.environ.get("DLT_DATA") or DEFAULT_FOLDER).expanduser()
+    if missing := _missing(source, root):
+        if data_dir or not download:
+            field = "data-dir" if data_dir else "data folder"
+            found = f"has no {missing[0]}" if root.is_dir() else "is not a folder"
+            raise InputError(f"{field}: {root} {found}; {_layout(source)}")
+        _download(source, root)
+    try:
+        parts = [source(root, train=train) for train in (True, False)]
+    except RuntimeError as error:  # torchvision compares checksums, but does not say of which file
+        raise InputError(f"data folder: {root / _damaged(source, root)} is damaged; replace it") from error
+    limits = (MINI_TRAIN, MINI_TEST) if mini else (None, None)
+    train, test = (_first_of_each_class(part, limit) for part, limit in zip(parts, limits, strict=True))
+    return Dataset(dataset, train, test, *CIFAR_STATISTICS[dataset], padding=4, flip=True)
+
+
+def _first_of_each_class(part, limit: int | None) -> Images:
+    """The first `limit` images of each class of a torchvision CIFAR part, in the original order."""
+    labels = np.array(part.targets)
+    index = np.sort(np.concatenate([np.flatnonzero(labels == c)[:limit] for c in range(len(part.classes))]))
+    return Images(np.ascontiguousarray(part.data[index]), labels[index], tuple(part.classes))
+
+
+def _checksums(source) -> dict[str, str]:
+    """{path in the data folder: MD5} of a torchvision CIFAR class."""
+    files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
+    return {f"{source.base_folder}/{name}": md5 for name, md5 in files}
+
+
+def _missing(source, root: Path) -> list[str]:
+    return [path for path in _checksums(source) if not (root / path).is_file()]
+
+
+def _damaged(source, root: Path) -> str:
+    from torchvision.datasets.utils import check_integrity
+
+    return next(path for path, md5 in _checksums(source).items() if not check_integrity(root / path, md5))
+
+
+def _layout(source) -> str:
+    names = ", ".join(Path(path).name for path in _checksums(source))
+    return (
+        f"expected {source.base_folder}/ with {names}, as unpacked from {source.url}; "
+        "name the folder around it with --data-dir or DLT_DATA"
+    )
+
+
+def _download(source, root: Path) -> None:
+    """Fetch what is missing. Killed at any instant or run twice at once, it leaves only whole files."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _locked(root / ".lock"):
+            missing = _missing(source, root)  # none, if another process was faster
+            staging = root / ".download"
+            try:
+                if missing:
+                    shutil.rmtree(staging, ignore_errors=True)
+                    source(staging, download=True)
+                    (root / source.base_folder).mkdir(exist_ok=True)
+                for path in missing:
+                    os.replace(staging / path, root / path)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
+        raise InputError(
+            f"data folder: the download to {root} failed ({error}); {_layout(source)}"
+        ) from error
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the kernel frees when the process dies."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

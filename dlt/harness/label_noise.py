@@ -1,0 +1,166 @@
+"""Put label noise into a labelled training set (paper, section 4.1).
+
+Labels go in and come out as numpy arrays or torch tensors, (N,), int64. Every function draws from its own
+generator, made from the seed: the global random state is neither read nor changed.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dlt.harness.errors import InputError
+
+NOISES = ("none", "symmetric", "asymmetric", "asymmetric-block5")
+
+DIGITS_MAP = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}
+CIFAR10_MAP = {9: 1, 2: 0, 3: 5, 5: 3, 4: 7}  # truck->automobile, bird->airplane, cat<->dog, deer->horse
+
+# Superclass of each of CIFAR-100's fine classes, as `coarse_labels` in its files pairs them.
+CIFAR100_SUPERCLASS = np.array([
+    4, 1, 14, 8, 0, 6, 7, 7, 18, 3, 3, 14, 9, 18, 7, 11, 3, 9, 7, 11,
+    6, 11, 5, 10, 7, 6, 13, 15, 3, 15, 0, 11, 1, 10, 12, 14, 16, 9, 11, 5,
+    5, 19, 8, 8, 15, 13, 14, 17, 18, 10, 16, 4, 17, 4, 2, 0, 17, 4, 18, 17,
+    10, 3, 2, 12, 12, 16, 12, 1, 9, 19, 2, 10, 0, 1, 16, 12, 9, 13, 15, 13,
+    16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13,
+])  # fmt: skip
+
+
+def symmetric(labels, rate: float, num_classes: int, seed: int):
+    """Give int(rate * N) randomly chosen images a label drawn uniformly from all classes.
+
+    The true label may be drawn again, so the expected share of wrong labels is rate * (1 - 1/num_classes)
+    (paper, section 4.1; DivideMix does the same). Raises InputError for a rate outside [0, 1) or a label
+    outside 0..num_classes-1.
+    """
+    clean = _checked(labels, rate)
+    if clean.size and not 0 <= clean.min() <= clean.max() < num_classes:
+        raise InputError(f"labels: {clean.min()}..{clean.max()} are not all in 0..{num_classes - 1}")
+    rng = _generator(seed)
+    chosen = rng.permutation(clean.size)[: int(rate * clean.size)]
+    noisy = clean.copy()
+    noisy[chosen] = rng.integers(num_classes, size=chosen.size)
+    return _as_given(noisy, labels)
+
+
+def asymmetric(labels, rate: float, mapping, seed: int):
+    """Give exactly round(rate * n) of the n images of each source class that class's look-alike label.
+
+    `mapping` is a dictionary {source class: target class} or an array whose entry c is the target of class
+    c (c itself: no source). Images are chosen by their clean label, so none is flipped twice, not even
+    where two classes map to each other. Raises InputError for a rate outside [0, 1).
+    """
+    clean = _checked(labels, rate)
+    pairs = mapping.items() if isinstance(mapping, Mapping) else enumerate(np.asarray(mapping).tolist())
+    rng = _generator(seed)
+    noisy = clean.copy()
+    for source, target in sorted(pairs):
+        members = np.flatnonzero(clean == source)
+        noisy[rng.permutation(members)[: round(rate * members.size)]] = target
+    return _as_given(noisy, labels)
+
+
+def cifar100_map(variant: str = "superclass") -> dict[int, int]:
+    """CIFAR-100's asymmetric map: every class turns into the next one of its group, the last into the first.
+
+    The groups are the true superclasses, or (`block5`) the contiguous blocks of five label ids that many
+    published code bases take for superclasses: only 6 of its 100 pairs share a true superclass.
+    """
+    groups = CIFAR100_SUPERCLASS if variant == "superclass" else np.arange(100) // 5
+    mapping = {}
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        mapping.update(zip(members.tolist(), np.roll(members, -1).tolist(), strict=True))
+    return mapping
+
+
+def mapping_for(dataset: str, variant: str = "superclass") -> dict[int, int]:
+    """The asymmetric map {source: target} of "digits", "cifar10" or "cifar100".
+
+    `variant` "block5" exists for CIFAR-100 only. Raises InputError where there is no such map.
+    """
+    if dataset == "cifar100" and variant in ("superclass", "block5"):
+        return cifar100_map(variant)
+    if variant == "superclass" and dataset in ("digits", "cifar10"):
+        return DIGITS_MAP if dataset == "digits" else CIFAR10_MAP
+    raise InputError(
+        f"noise: asymmetric has no class map for dataset {dataset!r}, variant {variant!r}; allowed: digits, "
+        "cifar10, cifar100 (superclass), cifar100 (block5)"
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class NoisyLabels:
+    """The labels training sees beside the true ones; numpy int64, both (N,)."""
+
+    labels: np.ndarray
+    clean: np.ndarray
+    num_classes: int
+    nominal: float  # the rate asked for, in [0, 1)
+
+    @property
+    def realised(self) -> float:
+        """Share of labels that differ from the true ones, in [0, 1]."""
+        return float((self.labels != self.clean).mean())
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the labels as little-endian int64."""
+        return hashlib.sha256(self.labels.astype("<i8").tobytes()).hexdigest()
+
+    def transition_matrix(self) -> np.ndarray:
+        """(C, C) float64: entry (i, j) is the share of images of true class i that are labelled j.
+
+        The row of a class without images is zero.
+        """
+        counts = np.zeros((self.num_classes, self.num_classes))
+        np.add.at(counts, (self.clean, self.labels), 1)
+        return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def corrupt(clean_labels, noise: str, rate: float, num_classes: int, seed: int, dataset: str) -> NoisyLabels:
+    """Noisy labels of a training set: `noise` is one of NOISES, `rate` is nominal, in [0, 1).
+
+    Raises InputError for an unknown noise, a rate outside [0, 1), noise "none" with a rate, and asymmetric
+    noise on a data set that has no class map.
+    """
+    clean = _checked(clean_labels, rate)
+    if noise == "none" and rate != 0:
+        raise InputError(f"noise-rate: {rate} with noise none; give a noise, or 0")
+    if noise == "none":
+        noisy = clean.copy()
+    elif noise == "symmetric":
+        noisy = symmetric(clean, rate, num_classes, seed)
+    elif noise == "asymmetric":
+        noisy = asymmetric(clean, rate, mapping_for(dataset), seed)
+    elif noise == "asymmetric-block5":
+        noisy = asymmetric(clean, rate, mapping_for(dataset, "block5"), seed)
+    else:
+        raise InputError(f"noise: {noise!r} is not one of {', '.join(NOISES)}")
+    return NoisyLabels(noisy, clean, num_classes, rate)
+
+
+def _generator(seed: int) -> np.random.Generator:
+    # The purpose is part of the seed: other users of the same seed must not draw the same numbers.
+    return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(b"label noise")]))
+
+
+def _checked(labels, rate: float) -> np.ndarray:
+    """The labels as an int64 numpy array, or InputError."""
+    if not 0 <= rate < 1:
+        raise InputError(f"noise-rate: {rate} is outside [0, 1)")
+    array = np.asarray(labels.cpu() if _is_tensor(labels) else labels)
+    if array.ndim != 1 or not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"labels: {array.dtype} {array.shape} are not integers (N,)")
+    return array.astype(np.int64)
+
+
+def _as_given(noisy: np.ndarray, labels):
+    return labels.long().new_tensor(noisy) if _is_tensor(labels) else noisy
+
+
+def _is_tensor(labels) -> bool:
+    # Asked this way, the module needs no torch.
+    return hasattr(labels, "new_tensor")

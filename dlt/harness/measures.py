@@ -1,0 +1,138 @@
+"""What is written down of a run: the measures of an epoch, the result, and where it came from."""
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dlt.harness.label_noise import NoisyLabels
+from dlt.harness.records import ROOT
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+LAST_EPOCHS = 10  # Section 4.2: "the averaged test accuracy over the last 10 epochs"
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
+
+
+def epoch_measures(
+    losses: Tensor, noisy_labels: NoisyLabels, kept: Tensor | None, pseudo_labels: Tensor
+) -> dict[str, float]:
+    """Loss statistics of clean and noisy samples, and how well the split found the noisy ones.
+
+    A discarded noisy sample is a true positive. Without a split (`kept` is None) what depends on it is
+    NaN; the AUC needs only losses. Rows without a loss (NaN: not drawn this epoch) are left out of the
+    loss statistics.
+    """
+    loss = losses.float().cpu().numpy()
+    noisy = noisy_labels.labels != noisy_labels.clean
+    seen = ~np.isnan(loss)
+    row = {}
+    for name, members in (("clean", ~noisy & seen), ("noisy", noisy & seen)):
+        row |= _loss_statistics(name, loss[members])
+    row["auc"] = _auc(noisy[seen], loss[seen])
+    if kept is None:
+        return row | dict.fromkeys(
+            ("clean_kept", "noisy_kept", "precision", "recall", "pseudo_label_accuracy"), np.nan
+        )
+    kept = kept.cpu().numpy()
+    found, discarded = (~kept & noisy).sum(), (~kept).sum()
+    right = pseudo_labels.cpu().numpy() == noisy_labels.clean
+    return row | {
+        "clean_kept": int((kept & ~noisy).sum()),
+        "noisy_kept": int((kept & noisy).sum()),
+        "precision": _ratio(found, discarded),
+        "recall": _ratio(found, noisy.sum()),
+        "pseudo_label_accuracy": _ratio((right & ~kept).sum(), discarded),
+    }
+
+
+def _ratio(part, whole) -> float:
+    return float(part / whole) if whole else float("nan")
+
+
+def _loss_statistics(name: str, loss: np.ndarray) -> dict[str, float]:
+    names = ["mean", "min", *(f"q{100 * q:02.0f}" for q in QUANTILES), "max"]
+    if not len(loss):
+        values = [np.nan] * len(names)
+    else:
+        values = [loss.mean(), loss.min(), *np.quantile(loss, QUANTILES), loss.max()]
+    return {f"loss_{name}_{key}": float(value) for key, value in zip(names, values, strict=True)}
+
+
+def _auc(positive: np.ndarray, score: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    if not 0 < positive.sum() < len(positive):
+        return float("nan")
+    return float(roc_auc_score(positive, score))
+
+
+def summary(rows: list[dict]) -> dict:
+    """Last (mean of the last 10 epochs) and Best (the oracle's choice) of every test accuracy, in percent."""
+    result = {}
+    for name in (key for key in rows[0] if key.startswith("test_accuracy")):
+        values = np.array([row[name] for row in rows])
+        result[name] = {
+            "last": round(float(values[-LAST_EPOCHS:].mean()), 4),
+            "best": round(float(values.max()), 4),
+            "best_epoch": int(values.argmax()) + 1,
+        }
+    return result
+
+
+def run_json(run, result: dict | None) -> str:
+    """The text of run.json: everything needed to judge or repeat the run."""
+    noisy, config = run.noisy_labels, run.config
+    return json.dumps(
+        {
+            "name": config.name,
+            "config": dataclasses.asdict(config) | {"dataset": config.dataset_name},
+            "label_noise": {
+                "nominal_rate": config.noise_rate,
+                "realised_rate": noisy.realised,
+                "assumed_rate": run.assumed_rate,
+                "samples": len(noisy.labels),
+                "sha256": noisy.sha256,
+            },
+            "device": _device_name(run.device),
+            "threads": torch.get_num_threads(),
+            "code": code_version(),
+            "versions": {"python": platform.python_version()}
+            | {name: importlib.metadata.version(name) for name in PACKAGES},
+            "result": result,
+        },
+        indent=2,
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo") as file:
+            model = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f"cpu: {model}"
+
+
+@functools.cache
+def code_version() -> dict[str, str]:
+    """The commit, where git tells it, and a sha256 of the package's source, which it always has."""
+    digest = hashlib.sha256()
+    for path in sorted([*ROOT.glob("dlt/**/*.py"), *ROOT.glob("baselines/**/*.py")]):
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    try:
+        commit = subprocess.run(
+            ["git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True, text=True, check=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        commit = "unknown"
+    return {"commit": commit, "source_sha256": digest.hexdigest()[:16]}

@@ -1,0 +1,99 @@
+"""The contract between the harness and a method.
+
+A method says what to draw, what to minimise and what to remember. The harness (`training.py`) owns
+device, precision, optimiser, schedule, augmentation, evaluation, records and checkpoints; a method
+reaches what it needs through `self.run`.
+"""
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dlt.harness.errors import InputError
+
+# Names, not imports: the harness knows no method, and a user's "package.module:Class" works the same way.
+METHODS = {
+    "ce": ("baselines.robust_losses:CE", {}),
+    "dlt-last-epoch": ("dlt.algorithm:DLT", {"strategy": "last-epoch"}),
+    "dlt-window": ("dlt.algorithm:DLT", {"strategy": "window"}),
+}
+
+
+@dataclass
+class Batch:
+    """One step: the rows to draw and the network to train. A method may subclass it to add its own."""
+
+    index: Tensor  # (B,) int64 rows of the training set
+    network: int = 0
+
+
+class Method:
+    """Subclass this, override `loss`, and name the class `package.module:Class` on the command line."""
+
+    networks = 1
+
+    @dataclass(frozen=True)
+    class Config:
+        """The method's own hyper-parameters; the defaults are the paper's."""
+
+    def __init__(self, config, run):
+        """`config` is this class's Config; `run` is the harness's `Run`: data, networks, keyed randomness."""
+        self.config = config
+        self.run = run
+
+    @classmethod
+    def setting_defaults(cls, run_config) -> dict:
+        """Hyper-parameters that depend on profile, data set or noise: they replace Config's defaults."""
+        return {}
+
+    @classmethod
+    def check(cls, run_config, config) -> None:
+        """Raise ValueError when this method cannot be run so."""
+
+    @classmethod
+    def epoch_cost(cls, epoch: int, run_config) -> float:
+        """The work of an epoch in epochs of CE training (forward 1, backward 2, per image)."""
+        return 1.0
+
+    def start_epoch(self, epoch: int) -> None:
+        """Called before the batches of `epoch`, which counts from 1."""
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """The steps of an epoch: by default one shuffled pass, the short last batch included."""
+        return self.run.shuffled_batches()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The scalar to minimise for `batch`. Pass per-sample losses to `self.run.record`."""
+        raise NotImplementedError
+
+    def predict(self, images: Tensor) -> Tensor:
+        """(B, C) logits of normalised images, in evaluation mode."""
+        return self.run.forward(images)
+
+    def metrics(self) -> dict[str, float | Tensor]:
+        """Numbers of the method's own for this epoch's row of epochs.csv."""
+        return {}
+
+    def state(self) -> dict:
+        """Tensors and numbers that a resumed run needs."""
+        return {}
+
+    def load_state(self, state: dict) -> None:
+        """Take back what `state` gave."""
+
+
+def load_method(name: str) -> tuple[type[Method], dict]:
+    """The class of a method id or of `package.module:Class`, and the options that the id stands for."""
+    if name not in METHODS and ":" not in name:
+        raise InputError(f"method: {name!r} is not one of {', '.join(METHODS)}, nor a package.module:Class")
+    path, preset = METHODS.get(name, (name, {}))
+    module, _, attribute = path.partition(":")
+    try:
+        method = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"method: cannot import {path!r} ({error})") from error
+    if not (isinstance(method, type) and issubclass(method, Method)):
+        raise InputError(f"method: {path!r} is not a subclass of dlt.Method")
+    return method, preset

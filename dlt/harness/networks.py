@@ -1,0 +1,103 @@
+"""PreAct ResNets as the field's noisy-label code bases use them, and torchvision's ResNet-50.
+
+He et al. 2016 with the peers' changes: a BN-ReLU after the stem, projections without BN on the
+activated input, and neither BN nor ReLU before the average pooling.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dlt.harness.errors import InputError
+
+
+class PreActBlock(nn.Module):
+    """BN-ReLU-conv-BN-ReLU-conv; the shortcut is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, width_in: int, width: int, stride: int):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(width_in)
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.shortcut = None
+        if stride != 1 or width_in != width:
+            self.shortcut = nn.Conv2d(width_in, width, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = F.relu(self.bn1(x))
+        shortcut = x if self.shortcut is None else self.shortcut(activated)
+        return self.conv2(F.relu(self.bn2(self.conv1(activated)))) + shortcut
+
+
+class PreActResNet(nn.Module):
+    """`widths` has one entry a stage, each of `blocks` blocks; all stages but the first halve the map."""
+
+    def __init__(self, channels: int, classes: int, widths: tuple, blocks: int, stem_stride: int = 1):
+        super().__init__()
+        self.stem = nn.Conv2d(channels, widths[0], 3, stem_stride, 1, bias=False)
+        self.bn = nn.BatchNorm2d(widths[0])
+        layers, width_in = [], widths[0]
+        for stage, width in enumerate(widths):
+            for block in range(blocks):
+                layers.append(PreActBlock(width_in, width, 2 if stage and not block else 1))
+                width_in = width
+        self.blocks = nn.Sequential(*layers)
+        self.linear = nn.Linear(width_in, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(F.relu(self.bn(self.stem(x))))
+        return self.linear(x.mean((2, 3)))
+
+
+def _resnet50(channels: int, classes: int) -> nn.Module:
+    from torchvision.models import ResNet50_Weights, resnet50
+
+    network = resnet50(weights=ResNet50_Weights.IMAGENET1K_V1)
+    network.fc = nn.Linear(network.fc.in_features, classes)
+    return network
+
+
+NETWORKS = {
+    "preact-digits": lambda channels, classes: PreActResNet(channels, classes, (16, 32, 64), 1),
+    "preact-mini": lambda channels, classes: PreActResNet(channels, classes, (32, 64, 128), 1, stem_stride=2),
+    "preact-resnet18": lambda channels, classes: PreActResNet(channels, classes, (64, 128, 256, 512), 2),
+    "resnet50": _resnet50,
+}
+
+
+def build_network(name: str, channels: int, classes: int, seed: int) -> nn.Module:
+    """A network with torch's default initialisation drawn from `seed` alone, on the CPU."""
+    if name not in NETWORKS:
+        raise InputError(f"network: {name!r} is not one of {', '.join(NETWORKS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = NETWORKS[name](channels, classes)
+    return network.to(memory_format=torch.channels_last)
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the mode before afterwards."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)
+
+
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Training mode whose batch norms use the batch's statistics and leave the running ones alone."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

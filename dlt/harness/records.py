@@ -1,0 +1,167 @@
+"""Where runs live on disk: one folder a run, every file replaced in one step, never half written.
+
+    run.json            configuration, versions, device, label noise, result (null until it is finished)
+    epochs.csv          the numbers of every epoch
+    timing.csv          seconds: the only file that may differ between equal runs
+    losses.npz          per-sample losses, decisions and pseudo-labels at the listed epochs
+    weights.safetensors the trained networks
+    checkpoint.pt       what resuming needs; gone when the run is finished
+"""
+
+import contextlib
+import csv
+import dataclasses
+import errno
+import fcntl
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from dlt.harness.config import RunConfig
+from dlt.harness.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = ROOT / "runs"
+CHECKPOINTS = ROOT / "checkpoints"
+
+
+def folder_of(store: Path, config: RunConfig) -> Path:
+    return Path(store) / config.profile / config.name
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write to a temporary name beside `path`, fsync, rename: a reader sees the old file or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise InputError(
+                f"disk: no space left to write {path.name} ({len(data)} bytes) in {path.parent}; what was "
+                "saved before is kept: free some space and give the same command again"
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run. The kernel frees the lock when the process dies, however it dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"run: {folder.name} is being trained by another process") from None
+        yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether some process is training this run now."""
+    try:
+        with open(folder / ".lock") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def csv_text(rows: list[dict]) -> str:
+    """Rows with the same keys as CSV; floats with six significant digits, NaN as an empty field."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(rows[0])
+    for row in rows:
+        writer.writerow([_field(value) for value in row.values()])
+    return out.getvalue()
+
+
+def _field(value) -> str:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else f"{value:.6g}"
+    return str(value)
+
+
+def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
+    out = io.BytesIO()
+    np.savez_compressed(out, **arrays)
+    return out.getvalue()
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """A finished run as its files tell it."""
+
+    folder: Path
+    run: dict  # run.json
+
+    @property
+    def config(self) -> dict:
+        return self.run["config"]
+
+    @property
+    def result(self) -> dict:
+        return self.run["result"]
+
+    def epochs(self):
+        """epochs.csv as a pandas DataFrame indexed by epoch."""
+        return self._csv("epochs.csv")
+
+    def timing(self):
+        """timing.csv as a pandas DataFrame indexed by epoch."""
+        return self._csv("timing.csv")
+
+    def losses(self) -> dict[str, np.ndarray]:
+        """The arrays of losses.npz."""
+        with _reading(self.folder / "losses.npz"), np.load(self.folder / "losses.npz") as file:
+            return dict(file)
+
+    def _csv(self, name: str):
+        import pandas  # not needed where only training happens
+
+        with _reading(self.folder / name):
+            return pandas.read_csv(self.folder / name, index_col="epoch")
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"record: {path} is missing") from None
+    except (ValueError, KeyError, OSError) as error:
+        raise InputError(f"record: {path} is corrupt ({error}); remove its folder to run it again") from error
+
+
+def read_record(folder: Path) -> Record | None:
+    """The finished record in `folder`, None if there is none; InputError if it is corrupt."""
+    path = Path(folder) / "run.json"
+    if not path.exists():
+        return None
+    with _reading(path):
+        run = json.loads(path.read_text())
+        if not {"config", "result"} <= run.keys():
+            raise ValueError("config or result is missing")
+    return Record(Path(folder), run) if run["result"] is not None else None
+
+
+def find_record(config: RunConfig, stores: list[Path]) -> Record | None:
+    """The finished record of `config` in the first store that has it."""
+    for store in stores:
+        if (record := read_record(folder_of(store, config))) is not None:
+            return record
+    return None

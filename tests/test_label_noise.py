@@ -1,0 +1,210 @@
+"""Label noise: what is flipped, how much of it, and that a seed fixes it."""
+
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dlt.harness import datasets
+from dlt.harness.errors import InputError
+from dlt.harness.label_noise import (
+    CIFAR10_MAP,
+    CIFAR100_SUPERCLASS,
+    DIGITS_MAP,
+    asymmetric,
+    cifar100_map,
+    corrupt,
+    mapping_for,
+    symmetric,
+)
+
+BALANCED = np.repeat(np.arange(10), 5000)  # CIFAR-10's 50,000 labels up to their order
+BALANCED100 = np.repeat(np.arange(100), 500)
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.4, 0.6])
+def test_symmetric_realises_nine_tenths_of_the_rate_on_ten_classes(rate):
+    noisy = symmetric(BALANCED, rate, 10, seed=1)
+    expected = 0.9 * rate
+    # int(rate * N) candidates, each wrong with probability 9/10
+    deviation = np.sqrt(rate * 0.9 * 0.1 / len(BALANCED))
+    assert (noisy != BALANCED).mean() == pytest.approx(expected, abs=4 * deviation)
+
+
+def test_symmetric_relabels_exactly_the_given_share(monkeypatch):
+    # With every true label outside the drawn range, each candidate shows.
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr("dlt.harness.label_noise._generator", lambda seed: _ShiftedIntegers(rng))
+    noisy = symmetric(BALANCED, 0.3, 10, seed=1)
+    assert (noisy >= 10).sum() == int(0.3 * len(BALANCED))
+
+
+class _ShiftedIntegers:
+    def __init__(self, rng):
+        self.permutation = rng.permutation
+        self.integers = lambda high, size: rng.integers(high, size=size) + high
+
+
+def test_symmetric_transition_matrix_is_uniform_off_the_diagonal():
+    matrix = corrupt(BALANCED, "symmetric", 0.5, 10, 1, "cifar10").transition_matrix()
+    off_diagonal = matrix[~np.eye(10, dtype=bool)]
+    assert np.allclose(matrix.sum(axis=1), 1)
+    assert np.allclose(off_diagonal, 0.05, atol=0.016)  # 5 standard deviations
+    assert np.allclose(np.diag(matrix), 0.55, atol=0.035)
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.3, 0.4])
+def test_asymmetric_flips_exactly_the_rate_of_every_source_class(rate):
+    noisy = corrupt(BALANCED, "asymmetric", rate, 10, 1, "cifar10")
+    expected = np.eye(10)
+    for source, target in CIFAR10_MAP.items():
+        expected[source, source], expected[source, target] = 1 - rate, rate
+    # Exact also for cat <-> dog: with double flips cat -> dog would fall short.
+    assert np.allclose(noisy.transition_matrix(), expected, atol=1e-12)
+    assert noisy.realised == pytest.approx(rate / 2)
+
+
+def test_asymmetric_rounds_per_class_on_unbalanced_labels():
+    labels = np.array([7] * 11 + [5] * 3 + [6] * 8 + [0] * 20)
+    noisy = asymmetric(labels, 0.4, DIGITS_MAP, seed=3)
+    flips = {(int(a), int(b)) for a, b in zip(labels, noisy, strict=True) if a != b}
+    counts = {pair: int(((labels == pair[0]) & (noisy == pair[1])).sum()) for pair in flips}
+    assert counts == {(7, 1): 4, (5, 6): 1, (6, 5): 3}
+
+
+def test_asymmetric_takes_an_array_for_a_mapping():
+    array = np.arange(10)
+    array[list(CIFAR10_MAP)] = list(CIFAR10_MAP.values())
+    noisy = asymmetric(BALANCED, 0.4, array, seed=1)
+    flipped = noisy != BALANCED
+    assert flipped.mean() == pytest.approx(0.2)
+    assert np.array_equal(noisy[flipped], array[BALANCED][flipped])
+
+
+def test_class_maps():
+    assert mapping_for("digits") == {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}
+    assert mapping_for("cifar10") == {9: 1, 2: 0, 3: 5, 5: 3, 4: 7}
+
+
+def test_cifar100_superclass_map_stays_among_true_siblings_and_block5_rarely_does():
+    def siblings(mapping):
+        return sum(CIFAR100_SUPERCLASS[s] == CIFAR100_SUPERCLASS[t] for s, t in mapping.items())
+
+    assert siblings(cifar100_map()) == 100
+    assert siblings(cifar100_map("block5")) == 6
+    for variant in ("superclass", "block5"):
+        mapping = cifar100_map(variant)
+        assert sorted(mapping) == sorted(mapping.values()) == list(range(100))
+        start = node = 17
+        cycle = [node := mapping[node] for _ in range(5)]
+        assert cycle[-1] == start
+        assert len(set(cycle)) == 5
+    # beaver 4 -> dolphin 30 -> otter 55 -> seal 72 -> whale 95 -> beaver
+    assert [cifar100_map()[i] for i in (4, 30, 55, 72, 95)] == [30, 55, 72, 95, 4]
+    assert [cifar100_map("block5")[i] for i in (0, 1, 4, 99)] == [1, 2, 0, 95]
+
+
+@pytest.mark.parametrize("noise", ["asymmetric", "asymmetric-block5"])
+def test_cifar100_asymmetric_realises_the_rate(noise):
+    noisy = corrupt(BALANCED100, noise, 0.4, 100, 1, "cifar100")
+    mapping = mapping_for("cifar100", "block5" if noise.endswith("block5") else "superclass")
+    matrix = noisy.transition_matrix()
+    assert noisy.realised == pytest.approx(0.4)
+    assert all(matrix[s, t] == pytest.approx(0.4) for s, t in mapping.items())
+
+
+def test_superclass_table_agrees_with_the_data():
+    root = Path(os.environ.get("DLT_DATA") or datasets.DEFAULT_FOLDER)
+    path = root / "cifar-100-python" / "test"
+    if not path.is_file():
+        pytest.skip(f"no CIFAR-100 in {root}")
+    with open(path, "rb") as file:
+        content = pickle.load(file, encoding="latin1")
+    fine, coarse = np.array(content["fine_labels"]), np.array(content["coarse_labels"])
+    assert np.array_equal(CIFAR100_SUPERCLASS[fine], coarse)
+
+
+def test_seed_fixes_the_labels_and_the_global_generator_has_no_part():
+    np.random.seed(0)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    first = symmetric(BALANCED, 0.5, 10, seed=1)
+    np.random.seed(1)  # noqa: NPY002
+    assert np.array_equal(symmetric(BALANCED, 0.5, 10, seed=1), first)
+    assert not np.array_equal(symmetric(BALANCED, 0.5, 10, seed=2), first)
+    np.random.seed(0)  # noqa: NPY002
+    asymmetric(BALANCED, 0.4, CIFAR10_MAP, seed=1)
+    assert np.array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert not np.array_equal(
+        asymmetric(BALANCED, 0.4, CIFAR10_MAP, seed=1), asymmetric(BALANCED, 0.4, CIFAR10_MAP, seed=2)
+    )
+
+
+def test_golden_checksums():
+    labels = np.arange(1000) % 10
+    golden = {
+        ("symmetric", 0.5): "3d8cdf648cbbf07a83be457c04e8852cdf454d0acd4e4df770fc87473c2835bd",
+        ("asymmetric", 0.4): "57aeaa18b7ea42b125ab4304fa0dc402c9f754440aefa09aedd3d01d69d95f6b",
+        ("none", 0.0): hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest(),
+    }
+    for (noise, rate), checksum in golden.items():
+        assert corrupt(labels, noise, rate, 10, 1, "cifar10").sha256 == checksum
+
+
+@pytest.mark.parametrize("noise", ["none", "symmetric", "asymmetric"])
+def test_rate_zero_changes_nothing(noise):
+    noisy = corrupt(BALANCED, noise, 0.0, 10, 1, "cifar10")
+    assert noisy.realised == noisy.nominal == 0
+    assert np.array_equal(noisy.labels, BALANCED)
+    assert np.array_equal(noisy.transition_matrix(), np.eye(10))
+    assert noisy.labels is not noisy.clean
+
+
+def test_transition_matrix_has_a_zero_row_for_a_class_without_images():
+    matrix = corrupt(np.array([0, 0, 2]), "none", 0, 4, 1, "mine").transition_matrix()
+    assert np.array_equal(matrix, np.diag([1, 0, 1, 0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8])
+def test_tensors_come_back_as_tensors(dtype):
+    labels = torch.arange(10, dtype=dtype).repeat(100)
+    for function, argument in ((symmetric, 10), (asymmetric, CIFAR10_MAP)):
+        given = labels.clone()
+        noisy = function(given, 0.5, argument, 1)
+        assert isinstance(noisy, torch.Tensor)
+        assert noisy.dtype == torch.int64
+        assert np.array_equal(noisy.numpy(), function(labels.numpy(), 0.5, argument, 1))
+        assert torch.equal(given, labels)
+
+
+@pytest.mark.parametrize("rate", [1.0, -0.1, float("nan")])
+@pytest.mark.parametrize("noise", ["none", "symmetric", "asymmetric"])
+def test_rates_outside_zero_to_one_are_refused(noise, rate):
+    with pytest.raises(InputError, match=r"noise-rate: .* is outside \[0, 1\)"):
+        corrupt(BALANCED, noise, rate, 10, 1, "cifar10")
+
+
+@pytest.mark.parametrize(
+    ("noise", "rate", "dataset", "message"),
+    [
+        ("none", 0.2, "cifar10", "noise-rate: 0.2"),
+        ("pairflip", 0.2, "cifar10", "noise: 'pairflip' is not one of none, symmetric"),
+        ("asymmetric", 0.2, "mine.npz", "noise: asymmetric .*'mine.npz'"),
+        ("asymmetric-block5", 0.2, "cifar10", "noise: asymmetric .*'cifar10'.*block5"),
+    ],
+)
+def test_impossible_noise_is_refused(noise, rate, dataset, message):
+    with pytest.raises(InputError, match=message):
+        corrupt(BALANCED, noise, rate, 10, 1, dataset)
+
+
+def test_labels_that_are_not_class_ids_are_refused():
+    with pytest.raises(InputError, match=r"labels: 0..9 are not all in 0..4"):
+        symmetric(BALANCED, 0.2, 5, 1)
+    with pytest.raises(InputError, match="labels: float64"):
+        symmetric(BALANCED / 2, 0.2, 10, 1)
+    with pytest.raises(InputError, match="labels: "):
+        symmetric(BALANCED.reshape(10, -1), 0.2, 10, 1)
