@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Reproduces the paper's tables and figures, and sets up what they need the first time.
-# Without arguments: what there is. `test [pytest's arguments]`: linter, tests and, without arguments, notebooks.
+# Without arguments: what there is. `test`: linter, pytest (takes arguments) and, without any, the notebooks.
 # All else goes to `python -m dlt`.
 set -euo pipefail
 
@@ -34,7 +34,7 @@ built() { [[ -x $venv/bin/python ]] && cmp -s "$root/requirements.lock" "$venv/r
 
 # Until file descriptor 9 is closed, by a kill as well. macOS has no flock command, but perl.
 lock() {
-    if ! command -v flock >/dev/null; then perl -e 'open my $lock, ">&=9" and flock $lock, 2 or die "$!\n"'
+    if ! command -v flock >/dev/null; then perl -e 'open LOCK, ">&=9" and flock LOCK, 2 or die "$!\n"'
     elif ! flock --nonblock 9; then say "waiting for another reproduce.sh, which is setting up .venv"; flock 9
     fi
 }
@@ -43,7 +43,7 @@ find_uv() {
     if uv --version &>/dev/null; then command -v uv; return; fi
     python3 -c '' &>/dev/null || die "needs uv or Python 3.11 to 3.14 and found neither: install one" \
         "of them, or name a Python that has all of pyproject.toml with DLT_PYTHON"
-    # A system Python may lack venv or pip (Debian), or keep its own packages closed to pip: --target is allowed.
+    # A system Python may lack venv or pip (Debian), or close its own packages to pip: --target is allowed.
     { python3 -m venv "$work/uv" && "$work/uv/bin/python" -m pip install --quiet uv; } &>/dev/null ||
         python3 -m pip install --quiet --target "$work/uv" uv >&2 ||
         die "could not install uv with python3: it needs the network, and python3's venv or pip module"

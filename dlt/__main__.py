@@ -84,11 +84,14 @@ def _train_arguments(command) -> None:
     command.add_argument("--dataset", help="digits, cifar10, cifar100 or a .npz file (default: the profile's)")
     command.add_argument("--noise", default="symmetric", help="the label noise that is put in")
     command.add_argument("--noise-rate", type=float, default=0.0)
-    command.add_argument("--assumed-rate", type=_rate, default="nominal", help="the w of Eq. 7: nominal, realised, 0.38")
+    command.add_argument(
+        "--assumed-rate", type=_rate, default="nominal", help="the w of Eq. 7: nominal, realised, 0.38"
+    )
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the method")
     command.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="of the profile")
     command.add_argument("--loss-epochs", default="", help="keep un-augmented losses at these epochs, 5,10")
+    command.add_argument("--checkpoint-seconds", type=float, default=10, help="save at most this often (10)")
     command.add_argument("--output", type=Path, help="the store (default: runs/)")
     _machine_arguments(command)
 
@@ -147,12 +150,16 @@ def _train(options) -> int:
     )  # fmt: skip
     store = options.output or records.RUNS
     folder = records.folder_of(store, config)
-    print(f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs of work")
-    bar = tqdm(total=config.setting.epochs, unit="epoch", dynamic_ncols=True)
-    for row in train(config, store, options.device, options.data_dir):
-        bar.update(row["epoch"] - bar.n)
-        bar.set_postfix(test=f"{row['test_accuracy']:.1f}", loss=f"{row['train_loss']:.3f}")
-    bar.close()
+    print(
+        f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs of work"
+    )
+    bar = None
+    for row in train(config, store, options.device, options.data_dir, options.checkpoint_seconds):
+        bar = bar or tqdm(total=config.setting.epochs, initial=row["epoch"] - 1, unit="epoch")
+        bar.set_postfix(test=f"{row['test_accuracy']:.1f}", loss=f"{row['train_loss']:.3f}", refresh=False)
+        bar.update()
+    if bar:
+        bar.close()
     accuracy = records.read_record(folder).result["test_accuracy"]
     print(f"Last {accuracy['last']:.2f}, Best (oracle) {accuracy['best']:.2f}: {folder}")
     return 0

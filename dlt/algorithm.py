@@ -81,8 +81,12 @@ class DLT(Method):
         for name, values in allowed.items():
             if getattr(config, name) not in values:
                 raise ValueError(f"{name}: {getattr(config, name)!r} is not one of {', '.join(values)}")
-        if config.warmup_epochs < 1:
-            raise ValueError("warmup_epochs: 0, and a first window needs at least 1")
+        for name in ("window", "warmup_epochs", "views"):  # the last warm-up epoch fills the first window
+            if getattr(config, name) < 1:
+                raise ValueError(f"{name}: {getattr(config, name)} is not at least 1")
+        for name in ("temperature", "mixup_alpha"):
+            if getattr(config, name) <= 0:
+                raise ValueError(f"{name}: {getattr(config, name)} is not above 0")
 
     @classmethod
     def epoch_cost(cls, epoch: int, run_config) -> float:
@@ -110,9 +114,7 @@ class DLT(Method):
 
     def _warmup_loss(self, index: Tensor) -> Tensor:
         """[5-7] Cross-entropy on one view; the last warm-up epoch fills the window for the first thresholds."""
-        losses = F.cross_entropy(
-            self.run.forward(self.run.augmented(index)), self.run.labels[index], reduction="none"
-        )
+        losses = F.cross_entropy(self.run.forward(self.run.augmented(index)), self.run.labels[index], reduction="none")
         if self.run.epoch == self.config.warmup_epochs:
             self.threshold.record(self._detection_losses(index))
         self.run.record(index, losses)

@@ -70,10 +70,10 @@ class LastEpoch(_Recorder):
         return self._answer(math.inf if self._sorted is None else _quantile(self._sorted, q))
 
     def state(self) -> dict:
-        return {} if self._sorted is None else {"sorted": self._sorted}
+        return {"current": self._current, "sorted": self._sorted}
 
     def load_state(self, state: dict) -> None:
-        self._sorted = state.get("sorted")
+        self._current, self._sorted = list(state["current"]), state["sorted"]
 
 
 class SlideWindow(_Recorder):
@@ -119,10 +119,7 @@ class SlideWindow(_Recorder):
         return self._answer(_quantile(self._buffer.flatten().sort().values[:count], q))
 
     def state(self) -> dict:
-        return {} if self._buffer is None else {
-            "buffer": self._buffer, "valid": list(self._valid), "next": self._next
-        }  # fmt: skip
+        return {"buffer": self._buffer, "valid": list(self._valid), "next": self._next}
 
     def load_state(self, state: dict) -> None:
-        if state:
-            self._buffer, self._valid, self._next = state["buffer"], list(state["valid"]), state["next"]
+        self._buffer, self._valid, self._next = state["buffer"], list(state["valid"]), state["next"]

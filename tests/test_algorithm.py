@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 import dlt
 from dlt.harness.method import Batch
-from dlt.harness.training import Run
+from dlt.harness.run import Run
 
 CPU = torch.device("cpu")
 

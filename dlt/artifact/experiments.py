@@ -54,7 +54,7 @@ class Table:
         if dataset is None or (method in SYMMETRIC_ONLY and column.noise != "symmetric"):
             return None
         # Table 5 estimates the noise rate from the losses of these very runs.
-        loss_epochs = (setting_for(profile, dataset).early_epoch,) if method == "ce" else ()
+        loss_epochs = setting_for(profile, dataset).estimation_epochs if method == "ce" else ()
         return make_config(profile, dataset, method, column.noise, column.rate, seed, loss_epochs=loss_epochs)
 
     def runs(self, profile: str, seeds: list[int], methods: list[str] | None = None) -> list[RunConfig]:
@@ -86,7 +86,5 @@ ROWS = {
 
 TABLES = {
     table.name: table
-    for table in (
-        Table("table1", "test accuracy (%) on CIFAR-10 with label noise", ROWS, {"cifar10": paper.TABLE1}),
-    )
+    for table in (Table("table1", "test accuracy (%) on CIFAR-10 with label noise", ROWS, {"cifar10": paper.TABLE1}),)
 }

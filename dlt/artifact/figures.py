@@ -4,11 +4,12 @@ The same records give the same bytes. matplotlib is imported where it is used: t
 """
 
 import io
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlt.artifact.experiments import Column, Table, dataset_in
-from dlt.artifact.tables import describe, headings, rounded_csv
+from dlt.artifact.experiments import Table, dataset_in
+from dlt.artifact.tables import describe, headings, to_csv
 from dlt.harness.config import setting_for
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
@@ -19,52 +20,50 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, told apart with any colour vision; the dashes do without colour.
+# Okabe and Ito's colours are told apart with any colour vision, the dashes in grey.
 STYLES = {
     "ce": ("#000000", (0, (1, 1))),
-    "apl": ("#CC79A7", (0, (4, 1.5))),
+    "apl": ("#CC79A7", (0, (3, 3))),
     "sce": ("#E69F00", (0, (5, 1, 1, 1))),
-    "m-correction": ("#009E73", (0, (2, 1))),
+    "m-correction": ("#009E73", (0, (2, 0.8))),
     "dividemix": ("#D55E00", (0, (6, 1, 1, 1, 1, 1))),
-    "dlt-last-epoch": ("#56B4E9", (0, (7, 1))),
+    "dlt-last-epoch": ("#56B4E9", (0, (10, 1.5))),
     "dlt-window": ("#0072B2", "-"),
 }
 OTHER_STYLE = ("#777777", (0, (3, 1, 1, 1)))
-LABEL_SIZE = 7  # points
-
-RC = {
+LOOK = {
     "font.size": 8,
+    "axes.titlesize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "pdf.fonttype": 42,  # text stays text
 }
+LABEL_GAP = 0.055  # between the numbers beside a panel, of its height
+KEY = ["paper_dataset", "noise", "rate"]  # of a table's column
 
 
-def accuracy_curves(
-    table: Table, profile: str, seeds: list[int], stores: list[Path], folder: Path
-) -> list[Path]:
-    """Test accuracy by epoch, a panel for each of the table's columns: <folder>/<profile>/<table>_curves.*.
+def accuracy_curves(table: Table, profile: str, seeds: list[int], stores: list[Path], folder: Path) -> list[Path]:
+    """Test accuracy by epoch, a panel for each column: <folder>/<profile>/<table>_curves.png, .pdf and .csv.
 
     Runs that are not finished are left out. Raises InputError for a corrupt record.
     """
     import matplotlib.style
 
     curves = collect_curves(table, profile, seeds, stores)
-    with matplotlib.style.context(["default", RC]):
-        figure = _curves_figure(table, profile, curves)
+    with matplotlib.style.context(["default", LOOK]):
+        figure = _draw(table, profile, curves)
         return _write(figure, curves, Path(folder) / profile / f"{table.name}_curves")
 
 
-def collect_curves(
-    table: Table, profile: str, seeds: list[int], stores: list[Path]
-) -> "pandas.DataFrame":
-    """Test accuracy (%) after each epoch: mean, min and max of the n seeds whose runs are finished.
+def collect_curves(table: Table, profile: str, seeds: list[int], stores: list[Path]) -> "pandas.DataFrame":
+    """Test accuracy (%) after each epoch: mean, min and max over the n seeds whose runs are finished.
 
-    One row for each method, column (`paper_dataset`, noise, rate) and epoch.
+    One row for each column (`paper_dataset`, noise, rate), method and epoch.
     """
     import pandas
 
@@ -74,32 +73,116 @@ def collect_curves(
             configs = [table.config(profile, method, column, seed) for seed in seeds]
             records = [find_record(config, stores) for config in configs if config]
             runs = [_curve(record, table.accuracy) for record in records if record]
-            if runs:
-                part = pandas.concat(runs, axis=1).agg(["mean", "min", "max"], axis=1).reset_index()
-                key = {"paper_dataset": column.dataset, "noise": column.noise, "rate": column.rate}
-                parts.append(part.assign(**key, method=method, n=len(runs)))
-    names = ["paper_dataset", "noise", "rate", "method", "epoch", "mean", "min", "max", "n"]
+            if not runs:
+                continue
+            runs = pandas.concat(runs, axis=1)
+            numbers = {"mean": runs.mean(axis=1), "min": runs.min(axis=1), "max": runs.max(axis=1)}
+            part = pandas.DataFrame(numbers).reset_index(names="epoch")
+            parts.append(part.assign(**dict(zip(KEY, column, strict=True)), method=method, n=runs.shape[1]))
+    names = [*KEY, "method", "epoch", "mean", "min", "max", "n"]
     return pandas.concat(parts)[names] if parts else pandas.DataFrame(columns=names)
 
 
 def _curve(record: Record, accuracy: str) -> "pandas.Series":
     try:
         return record.epochs()[accuracy].astype(float)
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise InputError(
-            f"record: {record.folder / 'epochs.csv'} is corrupt ({error!r}); remove its folder to run it again"
+            f"record: {record.folder / 'epochs.csv'} is corrupt (no column {error}); remove its folder to run it again"
         ) from error
 
 
-def _curves_figure(table: Table, profile: str, curves: "pandas.DataFrame") -> "Figure":
+def _draw(table: Table, profile: str, curves: "pandas.DataFrame") -> "Figure":
     from matplotlib.figure import Figure
 
-    columns = table.columns
-    figure = Figure(figsize=(10, 5.8), layout="constrained")
-    panels = figure.subplots(2, len(columns) // 2, sharex=True, sharey="row")
-    for panel, column, heading in zip(panels.flat, columns, headings(columns), strict=True):
+    columns, across = table.columns, len(table.columns) // 2
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    panels = figure.subplots(2, across, sharex=True, sharey="row")
+    parts = [curves[(curves[KEY] == list(column)).all(axis=1)] for column in columns]
+    for i, row in enumerate(panels):
+        row[0].set_ylim(_limits(parts[i * across : (i + 1) * across]))
+        row[0].set_ylabel("test accuracy (%)")
+    for panel, column, heading, part in zip(panels.flat, columns, headings(columns), parts, strict=True):
         panel.set_title(heading, loc="left", fontweight="bold")
-        _curves_panel(panel, table, profile, column, curves)
-    for row in panels:
-        _set_height(row, curves)
+        if part.empty:
+            panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", color="#777777")
+            continue
+        _draw_curves(panel, part)
+        _draw_last(panel, part)
+        _mark_drop(panel, setting_for(profile, dataset_in(profile, column.dataset)).drop_after)
+    for panel in panels[-1]:
+        panel.set_xlabel("epoch")
+    setting = describe(table, profile, curves["n"].max() if len(curves) else 0, "mean and range")
+    figure.suptitle(
+        f"Test accuracy in each column of Table {table.name.removeprefix('table')}; right of each curve "
+        f"its Last, the mean of the last {LAST_EPOCHS} epochs\n{setting}",
+        x=0.01, ha="left", fontsize=8,
+    )  # fmt: skip
+    drawn = set(curves["method"])
+    _legend(figure, {method: table.rows[method] for method in table.methods if method in drawn})
     return figure
+
+
+def _limits(parts: list["pandas.DataFrame"]) -> tuple[float, float]:
+    """What holds the means from a tenth of the epochs on: before, all methods rise alike."""
+    means = [part["mean"][part["epoch"] > part["epoch"].max() / 10] for part in parts if len(part)]
+    if not means:
+        return 0, 100
+    high = 5 * math.ceil(max(map(max, means)) / 5)
+    return min(5 * math.floor(min(map(min, means)) / 5), high - 5), high
+
+
+def _draw_curves(panel: "Axes", part: "pandas.DataFrame") -> None:
+    for method, curve in part.groupby("method", sort=False):
+        style = _style(method)
+        panel.plot(curve["epoch"], curve["mean"], **style)
+        panel.fill_between(curve["epoch"], curve["min"], curve["max"], color=style["color"], alpha=0.18, linewidth=0)
+    panel.set_xlim(0, part["epoch"].max())
+
+
+def _draw_last(panel: "Axes", part: "pandas.DataFrame") -> None:
+    """Each method's Last beside the panel; numbers too close to be read move down, their order kept."""
+    last = part.groupby("method")["mean"].apply(lambda mean: mean.tail(LAST_EPOCHS).mean())
+    low, high = panel.get_ylim()
+    gap = LABEL_GAP * (high - low)
+    y = high + gap
+    for method, value in last.sort_values(ascending=False, kind="stable").items():
+        y = min(value, y - gap)
+        panel.annotate(
+            f"{value:.1f}", (1.01, y), xycoords=("axes fraction", "data"), annotation_clip=False,
+            va="center", fontsize=7, color=_style(method)["color"],
+        )  # fmt: skip
+
+
+def _style(method: str) -> dict:
+    color, dashes = STYLES.get(method, OTHER_STYLE)
+    return {"color": color, "linestyle": dashes, "linewidth": 1.4}
+
+
+def _mark_drop(panel: "Axes", after: int) -> None:
+    panel.axvline(after + 0.5, color="#777777", linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
+    panel.annotate(
+        "learning rate / 10", (after + 0.5, 0), xycoords=("data", "axes fraction"), xytext=(-3, 4),
+        textcoords="offset points", annotation_clip=True, fontsize=6, color="#777777", ha="right",
+    )  # fmt: skip
+
+
+def _legend(figure: "Figure", names: dict[str, str]) -> None:
+    from matplotlib.lines import Line2D
+
+    lines = [Line2D([], [], **_style(method)) for method in names]
+    figure.legend(lines, names.values(), loc="outside lower center", ncols=len(names) or 1, handlelength=3.2)
+
+
+def _write(figure: "Figure", numbers: "pandas.DataFrame", path: Path) -> list[Path]:
+    """PNG and PDF without dates, and the numbers as CSV, beside each other."""
+    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None, "Creator": None}}
+    files = {}
+    for suffix, about in metadata.items():
+        out = io.BytesIO()
+        figure.savefig(out, format=suffix, dpi=150, metadata=about)
+        files[suffix] = out.getvalue()
+    files["csv"] = to_csv(numbers)
+    for suffix, data in files.items():
+        write_atomic(path.with_suffix(f".{suffix}"), data)
+    return [path.with_suffix(f".{suffix}") for suffix in files]

@@ -117,14 +117,13 @@ class _Text:
 
 
 def _text(table: Table, profile: str, frame: "pandas.DataFrame") -> _Text:
-    n = frame["n"].max()
-    seeds = "not run yet" if n == 0 else "1 seed" if n == 1 else f"mean ± standard deviation of {n} seeds"
+    seeds = frame["n"].max()
     comparison = "paper / difference" if profile in PROFILES_LIKE_PAPER else "gain / paper's"
-    if n == 0:
+    if seeds == 0:
         comparison = "paper"
     return _Text(
         table.title,
-        f"{describe(table, profile)}, {seeds}.",
+        describe(table, profile, seeds, "mean ± standard deviation") + ".",
         ["Method", "", *headings(table.columns)],
         _lines(table, frame, comparison),
         _notes(table, profile, frame, comparison),
@@ -141,22 +140,20 @@ def headings(columns: list[Column]) -> list[str]:
     ]
 
 
-def describe(table: Table, profile: str) -> str:
-    """What a profile trains for the table: data, network, epochs."""
+def describe(table: Table, profile: str, seeds: int, spread: str) -> str:
+    """What a profile trains for the table, and what its numbers are when there are several seeds."""
     datasets = [d for d in table.paper if dataset_in(profile, d)]
     if not datasets:
         return f"Profile {profile}: nothing stands in for {' and '.join(DATA_NAMES[d] for d in table.paper)}"
     setting = setting_for(profile, dataset_in(profile, datasets[0]))
     data = DATA_OF_PROFILE.get(profile) or " and ".join(DATA_NAMES[d] for d in datasets)
-    return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs"
+    numbers = ("not run yet", "1 seed")[seeds] if seeds < 2 else f"{spread} of {seeds} seeds"
+    return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs, {numbers}"
 
 
 def _lines(table: Table, frame: "pandas.DataFrame", comparison: str) -> list[list[str]]:
     """Our accuracies of every method and metric, and under them the comparison."""
-    cells = {
-        (cell.method, cell.paper_dataset, cell.noise, cell.rate, cell.metric): cell
-        for cell in frame.itertuples()
-    }
+    cells = {(cell.method, cell.paper_dataset, cell.noise, cell.rate, cell.metric): cell for cell in frame.itertuples()}
     seeds = frame["n"].max()
     lines = []
     for method in table.methods:
@@ -202,8 +199,8 @@ def _notes(table: Table, profile: str, frame: "pandas.DataFrame", comparison: st
     ]
     if comparison == "gain / paper's":
         notes.append(
-            f"Gain: points over the Last of {table.rows[table.baseline]} in the same column and with the same "
-            "seeds; the paper's is that of its own numbers, whose accuracies are on other data."
+            f"Gain: points over the Last of {table.rows[table.baseline]} in the same column (ours: with the "
+            "same seeds); the data are not the paper's, so accuracies cannot be compared."
         )
     if frame["n"].any():
         notes.append(_compute(frame))
@@ -227,7 +224,7 @@ def _cost(device: str, hours: float) -> str:
     on_cpu = [name.startswith("cpu") for name in device.split(" and ")]
     unit = "core" if all(on_cpu) else "device" if any(on_cpu) else "GPU"
     amount = f"{60 * hours:.1f} {unit}-minutes" if hours < 0.05 else f"{hours:.1f} {unit}-hours"
-    return f"{amount} on {device.removeprefix('cpu: ')}"
+    return f"{amount} on {device.replace('cpu: ', '')}"
 
 
 # ---------------------------------------------------------------------- formats

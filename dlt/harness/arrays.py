@@ -30,16 +30,12 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise InputError(f"dataset: {path}: labels are {shown}; must be 0, 1, ... without a gap")
     names = arrays.get("class_names", classes.astype(str))
     if names.dtype.kind != "U" or names.shape != classes.shape:
-        raise InputError(
-            f"dataset: {path}: class_names is {names.dtype} {names.shape}; must be {len(classes)} strings"
-        )
+        raise InputError(f"dataset: {path}: class_names is {names.dtype} {names.shape}; must be {len(classes)} strings")
     checked = {"images": images, "labels": labels, "class_names": names}
     if "test_images" in arrays or "test_labels" in arrays:
         test_images, test_labels = _checked_part(path, arrays, "test_")
         if test_images.shape[1:] != images.shape[1:]:
-            raise InputError(
-                f"dataset: {path}: test_images are {test_images.shape[1:]}; images are {images.shape[1:]}"
-            )
+            raise InputError(f"dataset: {path}: test_images are {test_images.shape[1:]}; images are {images.shape[1:]}")
         if test_labels.max() >= len(classes):
             raise InputError(
                 f"dataset: {path}: test_labels go up to {test_labels.max()}; must be in 0..{len(classes) - 1}"
@@ -55,18 +51,14 @@ def _read(path: str | Path) -> dict[str, np.ndarray]:
     # Besides damage of every layer: a missing file, and a lone array (it has no `with`: TypeError).
     except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"dataset: {path} is not a numpy.savez archive of plain arrays ({reason})"
-        ) from error
+        raise InputError(f"dataset: {path} is not a numpy.savez archive of plain arrays ({reason})") from error
 
 
 def _checked_part(path: str | Path, arrays: dict, prefix: str) -> tuple[np.ndarray, np.ndarray]:
     """`images` as (N, H, W, C) and `labels` as int64 of the training ("") or test ("test_") part."""
     for key in (f"{prefix}images", f"{prefix}labels"):
         if key not in arrays:
-            raise InputError(
-                f"dataset: {path} has no array {key}; it has {', '.join(arrays) or 'none known'}"
-            )
+            raise InputError(f"dataset: {path} has no array {key}; it has {', '.join(arrays) or 'none known'}")
     images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
     shape = (*images.shape, 1) if images.ndim == 3 else images.shape
     if images.dtype != np.uint8 or len(shape) != 4 or shape[-1] not in (1, 3) or not images.size:

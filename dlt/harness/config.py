@@ -69,9 +69,7 @@ def setting_for(profile: str, dataset: str) -> Setting:
         return _ARRAYS[profile]
     if (profile, dataset) not in SETTINGS:
         allowed = ", ".join(f"{d} ({p})" for p, d in SETTINGS)
-        raise InputError(
-            f"dataset: {dataset!r} is not run in profile {profile!r}; allowed: {allowed}, or a .npz file"
-        )
+        raise InputError(f"dataset: {dataset!r} is not run in profile {profile!r}; allowed: {allowed}, or a .npz file")
     return SETTINGS[profile, dataset]
 
 
@@ -148,14 +146,9 @@ def make_config(
     `options` are hyper-parameters of the method; `overrides` are fields of `Setting`.
     """
     setting = setting_for(profile, dataset)
-    for name, value in overrides.items():
-        if name not in {f.name for f in dataclasses.fields(Setting)}:
-            raise InputError(f"{name}: unknown setting")
-        if name != "precision" and value is not None and value < (1 if name in _POSITIVE else 0):
-            raise InputError(f"{name}: {value!r} is too small")
+    _check_fields("setting", Setting, overrides)
     setting = dataclasses.replace(setting, **overrides)
-    if setting.precision not in ("fp32", "bf16"):
-        raise InputError(f"precision: {setting.precision!r} is not fp32 or bf16")
+    _check_setting(setting)
     if noise not in NOISES:
         raise InputError(f"noise: {noise!r} is not one of {', '.join(NOISES)}")
     if not 0 <= noise_rate < 1:
@@ -181,7 +174,28 @@ def make_config(
     return dataclasses.replace(config, method_config=_method_config(config, options or {}))
 
 
-_POSITIVE = {"epochs", "batch_size", "window"}
+def _check_fields(owner: str, cls, values: dict) -> None:
+    """Names and types of `values` as fields of the dataclass `cls`."""
+    fields = {field.name: field.type for field in dataclasses.fields(cls)}
+    for name, value in values.items():
+        if name not in fields:
+            raise InputError(f"{owner}: no {name!r}; there is {', '.join(fields) or 'nothing to set'}")
+        kind = int | float if fields[name] is float else fields[name]
+        if not isinstance(kind, str) and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)):
+            raise InputError(f"{owner}: {name}: {value!r} is not {getattr(kind, '__name__', kind)}")
+
+
+def _check_setting(setting: Setting) -> None:
+    for name in ("epochs", "batch_size", "window", "threads"):
+        value = getattr(setting, name)
+        if value is not None and value < 1:
+            raise InputError(f"setting: {name}: {value} is not at least 1")
+    for name in ("drop_after", "warmup_epochs", "decay_epochs", "ramp_epochs", "learning_rate", "momentum",
+                 "weight_decay"):  # fmt: skip
+        if getattr(setting, name) < 0:
+            raise InputError(f"setting: {name}: {getattr(setting, name)} is negative")
+    if setting.precision not in ("fp32", "bf16"):
+        raise InputError(f"setting: precision: {setting.precision!r} is not fp32 or bf16")
 
 
 def config_from_dict(values: dict) -> RunConfig:
@@ -193,14 +207,10 @@ def config_from_dict(values: dict) -> RunConfig:
 def _method_config(config: RunConfig, options: dict) -> dict:
     """The method's hyper-parameters: its class's defaults, then this setting's, then the user's."""
     method, preset = load_method(config.method)
-    fields = {f.name: f for f in dataclasses.fields(method.Config)}
-    for name in options:
-        if name not in fields:
-            raise InputError(f"{config.method}: no option {name!r}; it has {', '.join(fields) or 'none'}")
-    values = method.setting_defaults(config) | preset | options
+    _check_fields(config.method, method.Config, options)
+    method_config = method.Config(**method.setting_defaults(config) | preset | options)
     try:
-        method_config = method.Config(**values)
         method.check(config, method_config)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise InputError(f"{config.method}: {error}") from error
     return dataclasses.asdict(method_config)

@@ -251,9 +251,7 @@ def _download(source, root: Path) -> None:
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
     except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
-        raise InputError(
-            f"data folder: the download to {root} failed ({error}); {_layout(source)}"
-        ) from error
+        raise InputError(f"data folder: the download to {root} failed ({error}); {_layout(source)}") from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from dlt.harness.records import ROOT
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LAST_EPOCHS = 10  # Section 4.2: "the averaged test accuracy over the last 10 epochs"
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn")
+PACKAGES = ("torchvision", "numpy", "scipy", "scikit-learn")
 
 
 def epoch_measures(
@@ -37,9 +37,7 @@ def epoch_measures(
         row |= _loss_statistics(name, loss[members])
     row["auc"] = _auc(noisy[seen], loss[seen])
     if kept is None:
-        return row | dict.fromkeys(
-            ("clean_kept", "noisy_kept", "precision", "recall", "pseudo_label_accuracy"), np.nan
-        )
+        return row | dict.fromkeys(("clean_kept", "noisy_kept", "precision", "recall", "pseudo_label_accuracy"), np.nan)
     kept = kept.cpu().numpy()
     found, discarded = (~kept & noisy).sum(), (~kept).sum()
     right = pseudo_labels.cpu().numpy() == noisy_labels.clean
@@ -103,8 +101,11 @@ def run_json(run, result: dict | None) -> str:
             "device": _device_name(run.device),
             "threads": torch.get_num_threads(),
             "code": code_version(),
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in PACKAGES},
+            "versions": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,  # with its build, +cu132, which the metadata leave out
+                **{name: importlib.metadata.version(name) for name in PACKAGES},
+            },
             "result": result,
         },
         indent=2,

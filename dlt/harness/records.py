@@ -1,11 +1,11 @@
 """Where runs live on disk: one folder a run, every file replaced in one step, never half written.
 
-    run.json            configuration, versions, device, label noise, result (null until it is finished)
-    epochs.csv          the numbers of every epoch
-    timing.csv          seconds: the only file that may differ between equal runs
-    losses.npz          per-sample losses, decisions and pseudo-labels at the listed epochs
-    weights.safetensors the trained networks
-    checkpoint.pt       what resuming needs; gone when the run is finished
+run.json            configuration, versions, device, label noise, result (null until it is finished)
+epochs.csv          the numbers of every epoch
+timing.csv          seconds: the only file that may differ between equal runs
+losses.npz          per-sample losses, decisions and pseudo-labels at the listed epochs
+weights.safetensors the trained networks
+checkpoint.pt       what resuming needs; gone when the run is finished
 """
 
 import contextlib

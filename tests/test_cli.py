@@ -1,0 +1,80 @@
+"""The command line as a user meets it: every bad input is one clear line and exit code 2, before any training."""
+
+import pytest
+
+from dlt.__main__ import main
+from dlt.harness import records
+
+TRAIN = ["train", "--profile", "digits", "--device", "cpu"]
+BAD = {
+    "unknown method": (["--method", "cee"], "method: 'cee' is not one of ce,"),
+    "class that is not there": (["--method", "dlt.algorithm:Nothing"], "method: cannot import"),
+    "class that is no method": (["--method", "dlt.algorithm:SlideWindow"], "not a subclass of dlt.Method"),
+    "rate of one": (["--method", "ce", "--noise-rate", "1"], "noise-rate: 1.0 is outside [0, 1)"),
+    "negative rate": (["--method", "ce", "--noise-rate", "-0.1"], "noise-rate: -0.1 is outside [0, 1)"),
+    "NaN rate": (["--method", "ce", "--noise-rate", "nan"], "noise-rate: nan is outside [0, 1)"),
+    "unknown noise": (["--method", "ce", "--noise", "salt"], "noise: 'salt' is not one of"),
+    "rate without noise": (["--method", "ce", "--noise", "none", "--noise-rate", ".2"], "0.2 with --noise none"),
+    "assumed rate": (["--method", "dlt-window", "--assumed-rate", "1.5"], "assumed-rate: 1.5 is outside [0, 1)"),
+    "assumed word": (["--method", "dlt-window", "--assumed-rate", "about"], "assumed-rate: 'about' is not"),
+    "unknown profile": (["--method", "ce", "--profile", "tiny"], "profile: 'tiny' is not one of"),
+    "data set outside the profile": (["--method", "ce", "--dataset", "cifar10"], "dataset: 'cifar10' is not run in"),
+    "missing file": (["--method", "ce", "--dataset", "nowhere.npz"], "dataset: nowhere.npz is not a file"),
+    "no GPU": (["--method", "ce", "--device", "cuda"], "device: cuda was asked for"),
+    "unknown device": (["--method", "ce", "--device", "tpu"], "device: 'tpu' is not auto, cpu or cuda"),
+    "unknown option": (["--method", "ce", "--option", "alpha=1"], "ce: no 'alpha'"),
+    "option without value": (["--method", "dlt-window", "--option", "views"], "option: 'views' is not NAME=VALUE"),
+    "bad choice": (["--method", "dlt-window", "--option", "partners=none"], "dlt-window: partners: 'none' is not"),
+    "bad number": (["--method", "dlt-window", "--option", "window=0"], "dlt-window: window: 0"),
+    "bad type": (["--method", "dlt-window", "--option", "views=two"], "dlt-window: views: 'two' is not int"),
+    "unknown setting": (["--method", "ce", "--setting", "epoch=3"], "setting: no 'epoch'; there is network,"),
+    "no epochs": (["--method", "ce", "--setting", "epochs=0"], "setting: epochs: 0"),
+    "setting of a wrong type": (["--method", "ce", "--setting", "epochs=many"], "setting: epochs: 'many' is not int"),
+    "precision": (["--method", "ce", "--setting", "precision=fp8"], "setting: precision: 'fp8' is not fp32 or bf16"),
+    "negative seed": (["--method", "ce", "--seed", "-1"], "seed: -1 is outside"),
+    "loss epochs": (["--method", "ce", "--loss-epochs", "999"], "loss-epochs: [999] are not all in 1..50"),
+    "data folder": (["--method", "ce", "--profile", "mini", "--data-dir", "/nowhere"], "data-dir: /nowhere"),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def stores(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(records, "RUNS", tmp_path / "runs")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("arguments", "line"), BAD.values(), ids=BAD)
+def test_bad_input(arguments, line, stores, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(TRAIN + arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("error: ") == 1
+    assert line in error.splitlines()[-1]
+    assert not (stores / "runs").exists()
+
+
+def test_a_damaged_npz_is_one_line(stores, capsys):
+    (stores / "broken.npz").write_bytes(b"PK\3\4 no zip")
+    assert main([*TRAIN, "--method", "ce", "--dataset", "broken.npz"]) == 2
+    assert "broken.npz" in capsys.readouterr().err
+
+
+def test_train_then_evaluate(tiny, stores, capsys):
+    arguments = [*TRAIN, "--method", "dlt-window", "--dataset", tiny, "--noise-rate", "0.4"]
+    arguments += ["--setting", "epochs=3", "--setting", "warmup_epochs=1", "--option", "window=2"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "Best (oracle)" in out
+    folder = next((stores / "runs/digits").iterdir())
+    assert folder.name.startswith("tiny-symmetric0.4-dlt-window-s1-")
+    assert main(["evaluate", str(folder), "--dataset", tiny, "--device", "cpu"]) == 0
+    assert "test_accuracy " in capsys.readouterr().out
+    before = (folder / "timing.csv").read_bytes()
+    assert main(arguments) == 0  # a second call trains nothing
+    assert (folder / "timing.csv").read_bytes() == before
+
+
+def test_evaluate_needs_a_finished_run(stores, capsys):
+    assert main(["evaluate", str(stores)]) == 2
+    assert "holds no finished run" in capsys.readouterr().err

@@ -1,0 +1,254 @@
+"""The harness's promises: every method honours the contract, no run is lost, equal runs are equal."""
+
+import errno
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import types
+from copy import deepcopy
+
+import numpy as np
+import pytest
+import torch
+
+from dlt.harness import records
+from dlt.harness.config import make_config
+from dlt.harness.errors import InputError
+from dlt.harness.method import METHODS
+from dlt.harness.run import Run
+from dlt.harness.sweep import sweep
+from dlt.harness.training import evaluate, train
+
+CPU = torch.device("cpu")
+SAME = ("epochs.csv", "losses.npz", "weights.safetensors")
+
+
+def finish(config, store):
+    for _ in train(config, store, "cpu"):
+        pass
+    return records.folder_of(store, config)
+
+
+def same_files(one, other):
+    return [name for name in SAME if (one / name).read_bytes() != (other / name).read_bytes()] == []
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_contract(method, tiny_config, tmp_path):
+    """Three epochs on 250 synthetic images; finite; stopped after each epoch and resumed bit for bit."""
+    config = tiny_config(method)
+    whole = finish(config, tmp_path / "whole")
+    epochs = records.read_record(whole).epochs()
+    assert list(epochs.index) == [1, 2, 3]
+    assert np.isfinite(epochs.train_loss).all()
+    assert epochs.test_accuracy.between(0, 100).all()
+    assert epochs.loss_clean_mean.notna().all()
+
+    parts = tmp_path / "parts"
+    for _ in range(3):  # each call lives for one epoch; the checkpoint is written before the row is given
+        next(train(config, parts, "cpu", checkpoint_seconds=0), None)
+    assert same_files(whole, finish(config, parts))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_state_round_trip(method, tiny_config):
+    run, copy = (Run(tiny_config(method), CPU) for _ in range(2))
+    for epoch in (1, 2):
+        run.train_epoch(epoch)
+    copy.method.load_state(deepcopy(run.method.state()))
+    for ours, theirs in zip(run.networks, copy.networks, strict=True):
+        theirs.load_state_dict(ours.state_dict())
+    for ours, theirs in zip(run.optimizers, copy.optimizers, strict=True):
+        theirs.load_state_dict(deepcopy(ours.state_dict()))
+    assert run.train_epoch(3) == copy.train_epoch(3)
+    assert run.networks[0](run.plain(torch.arange(8))).shape == (8, 4)
+
+
+def test_workers_change_nothing(tiny_config, tmp_path):
+    configs = [tiny_config("dlt-window", seed=seed) for seed in (1, 2, 3)]
+    for workers in (1, 2):
+        assert sweep(configs, tmp_path / str(workers), "cpu", workers, say=lambda line: None) == {}
+    for config in configs:
+        assert same_files(*(records.folder_of(tmp_path / str(workers), config) for workers in (1, 2)))
+
+
+def test_sweep_runs_only_what_is_missing(tiny_config, tmp_path):
+    configs = [tiny_config("ce", seed=seed) for seed in (1, 2)]
+    finish(configs[0], tmp_path)
+    before = (records.folder_of(tmp_path, configs[0]) / "timing.csv").read_bytes()
+    said = []
+    sweep(configs, tmp_path, "cpu", 1, say=said.append)
+    assert said[0].startswith("1 of 2 runs to train")
+    assert (records.folder_of(tmp_path, configs[0]) / "timing.csv").read_bytes() == before
+    assert sweep(configs, tmp_path, "cpu", 1, say=said.append) == {}
+    assert len(said) == 2
+
+
+BROKEN = """
+import os, signal, torch
+from baselines.robust_losses import CE
+
+class NaN(CE):
+    def loss(self, batch):
+        steps = self.steps = getattr(self, "steps", 0) + 1
+        return super().loss(batch) * (float("nan") if steps == 6 else 1)
+
+class Dies(CE):
+    def loss(self, batch):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class DiesOnce(CE):
+    def start_epoch(self, epoch):
+        self.step = 0
+    def loss(self, batch):
+        self.step += 1
+        flag = os.environ["FLAG"]
+        if (self.run.epoch, self.step) == (3, 2) and not os.path.exists(flag):
+            open(flag, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().loss(batch)
+"""
+
+
+@pytest.fixture
+def broken(tmp_path, monkeypatch):
+    (tmp_path / "broken.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = os.pathsep.join([str(tmp_path), str(records.ROOT), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    return tmp_path
+
+
+def test_nan_stops_the_run_with_epoch_and_step(broken, tiny_config):
+    config = tiny_config("broken:NaN")
+    with pytest.raises(FloatingPointError, match="nan at epoch 2, step 2"):
+        finish(config, broken)
+    assert records.read_record(records.folder_of(broken, config)) is None
+
+
+def test_a_dead_worker_is_reported_and_the_rest_goes_on(broken, tiny_config):
+    configs = [tiny_config("broken:Dies"), tiny_config("broken:NaN"), tiny_config("ce")]
+    failures = sweep(configs, broken, "cpu", 1, say=lambda line: None)
+    assert list(failures) == [configs[0].name, configs[1].name]
+    assert "exit code -9" in failures[configs[0].name]
+    assert records.find_record(configs[2], [broken]) is not None
+
+
+def test_sigkill_in_the_middle_of_an_epoch_loses_nothing(broken, tiny):
+    def run(method, output, flag):
+        return subprocess.run(
+            [sys.executable, "-m", "dlt", "train", "--profile", "digits", "--dataset", tiny, "--method", method,
+             "--noise-rate", "0.4", "--output", output, "--checkpoint-seconds", "0", "--device", "cpu",
+             "--setting", "epochs=4", "--setting", "drop_after=2"],
+            env=os.environ | {"FLAG": str(flag)}, capture_output=True, text=True, cwd=broken,
+        )  # fmt: skip
+
+    killed = run("broken:DiesOnce", broken / "killed", broken / "flag")
+    assert killed.returncode == -signal.SIGKILL
+    resumed = run("broken:DiesOnce", broken / "killed", broken / "flag")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "3/4" in resumed.stderr  # it went on after epoch 2
+    assert "1/4" not in resumed.stderr
+    whole = run("broken:DiesOnce", broken / "whole", broken / "flag")  # the flag is there: undisturbed
+    assert whole.returncode == 0
+    folders = [next((broken / name / "digits").iterdir()) for name in ("killed", "whole")]
+    assert same_files(*folders)
+    assert not (folders[0] / "checkpoint.pt").exists()
+
+
+def test_two_processes_cannot_take_one_run(tiny_config, tmp_path):
+    config = tiny_config("ce")
+    first = train(config, tmp_path, "cpu")
+    next(first)
+    with pytest.raises(InputError, match="trained by another process"):
+        next(train(config, tmp_path, "cpu"))
+    first.close()
+    assert len(list(train(config, tmp_path, "cpu"))) == 3
+
+
+def test_no_space_left_keeps_what_was_saved(tiny_config, tmp_path, monkeypatch):
+    config = tiny_config("ce")
+    next(train(config, tmp_path, "cpu", checkpoint_seconds=0))
+    folder = records.folder_of(tmp_path, config)
+    saved = (folder / "checkpoint.pt").read_bytes()
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(InputError, match="no space left to write"):
+            finish(config, tmp_path)
+    assert (folder / "checkpoint.pt").read_bytes() == saved
+    assert not list(folder.glob(".*.*"))
+    assert same_files(finish(config, tmp_path), finish(config, tmp_path / "whole"))
+
+
+def test_too_little_disk_is_refused_first(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=2**20))
+    with pytest.raises(InputError, match="1 MiB free"):
+        finish(tiny_config("ce"), tmp_path)
+
+
+def test_corrupt_files_are_named(tiny_config, tmp_path):
+    config = tiny_config("ce")
+    next(train(config, tmp_path, "cpu", checkpoint_seconds=0))
+    checkpoint = records.folder_of(tmp_path, config) / "checkpoint.pt"
+    whole = checkpoint.read_bytes()
+    for damaged in (b"", whole[: len(whole) // 2], b"cos\nsystem\n(S'true'\ntR."):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"checkpoint\.pt is corrupt"):
+            finish(config, tmp_path)
+        assert checkpoint.read_bytes() == damaged  # nothing lost, nothing overwritten
+    checkpoint.write_bytes(whole)
+    folder = finish(config, tmp_path)
+    (folder / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json is corrupt"):
+        records.read_record(folder)
+
+
+def test_record_tells_where_it_came_from(tiny_config, tmp_path):
+    config = tiny_config("dlt-window", assumed_rate="realised", loss_epochs=(2,))
+    record = records.read_record(finish(config, tmp_path))
+    noise = record.run["label_noise"]
+    assert noise["nominal_rate"] == 0.4
+    assert noise["assumed_rate"] == noise["realised_rate"] == pytest.approx(0.3, abs=0.08)
+    assert len(noise["sha256"]) == 64
+    assert record.config["setting"]["epochs"] == 3
+    assert record.config["method_config"]["strategy"] == "window"
+    assert record.run["versions"]["torch"] == torch.__version__
+    losses = record.losses()
+    assert losses["loss_2"].shape == losses["kept_3"].shape == (250,)
+    assert losses["loss_2"].dtype == np.float16
+    accuracies = record.epochs().test_accuracy
+    assert record.result["test_accuracy"]["best"] == pytest.approx(accuracies.max(), abs=1e-3)
+    assert record.result["test_accuracy"]["last"] == pytest.approx(accuracies.mean(), abs=1e-3)
+
+
+def test_evaluate_gives_the_last_epochs_accuracy(tiny, tiny_config, tmp_path):
+    folder = finish(tiny_config("ce"), tmp_path)
+    last = records.read_record(folder).epochs().test_accuracy.iloc[-1]
+    assert evaluate(folder, "cpu", dataset=tiny) == {"test_accuracy": pytest.approx(last, abs=1e-3)}
+
+
+def test_draws_are_keyed_by_seed_epoch_and_purpose(tiny_config):
+    def draw(seed, epoch, purpose):
+        run = Run(tiny_config("ce", seed=seed), CPU)
+        run.epoch, run._generators = epoch, {}
+        return torch.rand(4, generator=run.generator(purpose)).tolist()
+
+    keys = list(itertools.product((1, 2), (1, 2), ("a", "b")))
+    assert len({tuple(draw(*key)) for key in keys}) == len(keys)
+    assert draw(1, 1, "a") == draw(1, 1, "a")
+
+
+def test_the_hash_names_what_decides_the_numbers(tiny):
+    def name(**changes):
+        arguments = {"method": "ce", "noise": "symmetric", "noise_rate": 0.4, "seed": 1} | changes
+        return make_config("digits", tiny, **arguments).name
+
+    different = [name(), name(seed=2), name(noise_rate=0.2), name(precision="bf16"), name(threads=2), name(epochs=3)]
+    assert len(set(different)) == len(different)
+    assert name() == name()
