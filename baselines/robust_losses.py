@@ -125,7 +125,7 @@ class SCE(RobustLoss):
 
 
 class APL(RobustLoss):
-    """Active passive loss: NCE + RCE, or NCE + MAE. The DLT paper does not say which; the former is its authors' example."""
+    """Active passive loss. The DLT paper does not say which pair; NCE + RCE is the example of its authors' code."""
 
     @dataclass(frozen=True)
     class Config:

@@ -151,7 +151,7 @@ def _train(options) -> int:
     store = options.output or records.RUNS
     folder = records.folder_of(store, config)
     print(
-        f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs of work"
+        f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs"
     )
     bar = None
     for row in train(config, store, options.device, options.data_dir, options.checkpoint_seconds):

@@ -60,14 +60,13 @@ class DLT(Method):
 
     @classmethod
     def setting_defaults(cls, run_config) -> dict:
-        setting, rate = run_config.setting, run_config.assumed_rate
-        rate = run_config.noise_rate if isinstance(rate, str) else rate
+        setting = run_config.setting
         return {
             "window": setting.window,
             "warmup_epochs": setting.warmup_epochs,
             "decay_epochs": setting.decay_epochs,
             "ramp_epochs": setting.ramp_epochs,
-            "noisy_weight": noisy_weight(run_config.num_classes, run_config.noise, rate),
+            "noisy_weight": noisy_weight(run_config.num_classes, run_config.noise, run_config.believed_rate),
         }
 
     @classmethod

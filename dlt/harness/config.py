@@ -42,7 +42,7 @@ class Setting:
         return tuple(sorted({self.early_epoch, *(max(1, round(share * self.epochs)) for share in shares)}))
 
 
-_DIGITS = Setting("preact-digits", 50, 25, 64, 0.05, 5, 8, 10, 8, 5, threads=1)
+_DIGITS = Setting("preact-digits", 50, 25, 64, 0.02, 5, 8, 10, 8, 5, threads=1)
 _MINI = Setting("preact-mini", 100, 50, 128, 0.05, 8, 10, 20, 16, 10, threads=1)
 _SHORT = Setting("preact-resnet18", 40, 20, 128, 0.02, 5, 5, 200, 8, 5, precision="bf16")
 _PAPER = Setting("preact-resnet18", 300, 150, 128, 0.02, 10, 10, 200, 16, 30, precision="bf16")
@@ -124,6 +124,11 @@ class RunConfig:
 
             return load(self.dataset, self.profile).num_classes
         return NUM_CLASSES[self.dataset]
+
+    @property
+    def believed_rate(self) -> float:
+        """The assumed rate as far as it is known before the labels are: for tables of hyper-parameters."""
+        return self.noise_rate if isinstance(self.assumed_rate, str) else self.assumed_rate
 
     @property
     def cost(self) -> float:

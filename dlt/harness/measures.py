@@ -25,7 +25,7 @@ def epoch_measures(
 ) -> dict[str, float]:
     """Loss statistics of clean and noisy samples, and how well the split found the noisy ones.
 
-    A discarded noisy sample is a true positive. Without a split (`kept` is None) what depends on it is
+    `pseudo_labels` (N,) are -1 where none was predicted. A discarded noisy sample is a true positive. Without a split (`kept` is None) what depends on it is
     NaN; the AUC needs only losses. Rows without a loss (NaN: not drawn this epoch) are left out of the
     loss statistics.
     """
@@ -40,13 +40,14 @@ def epoch_measures(
         return row | dict.fromkeys(("clean_kept", "noisy_kept", "precision", "recall", "pseudo_label_accuracy"), np.nan)
     kept = kept.cpu().numpy()
     found, discarded = (~kept & noisy).sum(), (~kept).sum()
-    right = pseudo_labels.cpu().numpy() == noisy_labels.clean
+    pseudo_labels = pseudo_labels.cpu().numpy()
+    guessed = ~kept & (pseudo_labels >= 0)
     return row | {
         "clean_kept": int((kept & ~noisy).sum()),
         "noisy_kept": int((kept & noisy).sum()),
         "precision": _ratio(found, discarded),
         "recall": _ratio(found, noisy.sum()),
-        "pseudo_label_accuracy": _ratio((right & ~kept).sum(), discarded),
+        "pseudo_label_accuracy": _ratio((guessed & (pseudo_labels == noisy_labels.clean)).sum(), guessed.sum()),
     }
 
 

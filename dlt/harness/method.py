@@ -16,6 +16,12 @@ from dlt.harness.errors import InputError
 # Names, not imports: the harness knows no method, and a user's "package.module:Class" works the same way.
 METHODS = {
     "ce": ("baselines.robust_losses:CE", {}),
+    "sce": ("baselines.robust_losses:SCE", {}),
+    "apl": ("baselines.robust_losses:APL", {}),
+    "mae": ("baselines.robust_losses:MAE", {}),
+    "gce": ("baselines.robust_losses:GCE", {}),
+    "dividemix": ("baselines.dividemix:DivideMix", {}),
+    "dividemix-dlt": ("baselines.dividemix:DivideMixDLT", {}),
     "dlt-last-epoch": ("dlt.algorithm:DLT", {"strategy": "last-epoch"}),
     "dlt-window": ("dlt.algorithm:DLT", {"strategy": "window"}),
 }

@@ -126,7 +126,7 @@ class Run:
         self._generators, self._numpy_generators = {}, {}
         self.losses = torch.full((len(self.labels),), torch.nan, device=self.device)
         self.kept = torch.ones_like(self.losses, dtype=torch.bool)
-        self.pseudo_labels = self.labels.clone()
+        self.pseudo_labels = torch.full_like(self.labels, -1)  # -1: none predicted
         rate = setting.learning_rate * (1.0 if epoch <= setting.drop_after else 0.1)
         for network, optimizer in zip(self.networks, self.optimizers, strict=True):
             network.train()

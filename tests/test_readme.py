@@ -1,0 +1,45 @@
+"""What the README shows is what the shipped records say, and its code runs."""
+
+import re
+
+import pytest
+import torch
+
+import dlt
+from dlt.artifact.summary import SHOWN, summary
+from dlt.harness.records import CHECKPOINTS, ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown[0])
+def test_numbers_are_those_of_the_shipped_records(shown):
+    text = summary(*shown, CHECKPOINTS)
+    assert len(text.splitlines()) > 3
+    assert text in README
+
+
+def test_slide_window_in_somebodys_own_loop():
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "SlideWindow" in block)
+    torch.manual_seed(0)
+    model = torch.nn.Linear(5, 3)
+    images, labels = torch.randn(400, 5), torch.randint(3, (400,))
+    scope = {
+        "dlt": dlt, "torch": torch, "F": torch.nn.functional, "model": model, "epochs": 4,
+        "loader": list(zip(images.split(64), labels.split(64), strict=True)),
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+    }  # fmt: skip
+    before = model.weight.detach().clone()
+    exec(code, scope)
+    assert not model.weight.equal(before)
+    assert 0 < scope["clean"].sum() < len(scope["clean"])  # a part of the last batch was kept
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("command", ["./reproduce.sh table1", "./reproduce.sh test"])
+def test_the_two_commands_are_there(command):
+    assert command in README
