@@ -20,6 +20,7 @@ METHODS = {
     "apl": ("baselines.robust_losses:APL", {}),
     "mae": ("baselines.robust_losses:MAE", {}),
     "gce": ("baselines.robust_losses:GCE", {}),
+    "m-correction": ("baselines.m_correction:MCorrection", {}),
     "dividemix": ("baselines.dividemix:DivideMix", {}),
     "dividemix-dlt": ("baselines.dividemix:DivideMixDLT", {}),
     "dlt-last-epoch": ("dlt.algorithm:DLT", {"strategy": "last-epoch"}),
