@@ -150,9 +150,7 @@ def _train(options) -> int:
     )  # fmt: skip
     store = options.output or records.RUNS
     folder = records.folder_of(store, config)
-    print(
-        f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs"
-    )
+    print(f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs")
     bar = None
     for row in train(config, store, options.device, options.data_dir, options.checkpoint_seconds):
         bar = bar or tqdm(total=config.setting.epochs, initial=row["epoch"] - 1, unit="epoch")

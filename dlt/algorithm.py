@@ -6,6 +6,7 @@ their labels, unrefined; one mixup weight a batch; pseudo-labels are the mean pr
 views, sharpened, the same for all views of an image.
 """
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
@@ -55,8 +56,9 @@ class DLT(Method):
         """What the detection loss [4] sees: the "plain" image, or an "augmented" view."""
         partners: str = "clean"
         """Rows are mixed with "clean" ones (the text of 3.1.2) or with any of the batch ("union": MixMatch)."""
-        pseudo_labels: str = "batch"
-        """Batch norm when predicting pseudo-labels [18]: "batch" statistics, or the "running" ones."""
+        running_statistics: str = "unmixed"
+        """The forwards whose images move batch norm's running statistics, by which detection and test see: the
+        "unmixed" views of [18], the "mixed" ones of [20], or "all". Mixed images vary less than real ones."""
 
     @classmethod
     def setting_defaults(cls, run_config) -> dict:
@@ -75,7 +77,7 @@ class DLT(Method):
             "strategy": ("window", "last-epoch"),
             "detection": ("plain", "augmented"),
             "partners": ("clean", "union"),
-            "pseudo_labels": ("batch", "running"),
+            "running_statistics": ("unmixed", "mixed", "all"),
         }
         for name, values in allowed.items():
             if getattr(config, name) not in values:
@@ -146,7 +148,8 @@ class DLT(Method):
         partners = self._partners(clean)
         weight = run.numpy_generator("mixup weight").beta(config.mixup_alpha, config.mixup_alpha)
         weight = max(weight, 1 - weight)
-        logits = run.forward(mixup(views, partners, weight))
+        with self._moving_statistics("mixed"):
+            logits = run.forward(mixup(views, partners, weight))
         targets = mixup(targets, partners, weight)
         loss = clean_loss(logits, targets, clean)
         loss = loss + self._noisy_weight() * noisy_loss(logits, targets, ~clean)
@@ -157,13 +160,17 @@ class DLT(Method):
     def _pseudo_labels(self, views: Tensor) -> Tensor:
         """[18, 19] (B, C) sharpened mean prediction over the K views (K B, ...) of each image, Eq. 4.
 
-        All rows are predicted, so that shapes are fixed and batch statistics are those of the step.
+        All rows are predicted, with the batch's own statistics, so that shapes are fixed.
         """
-        mode = batch_statistics if self.config.pseudo_labels == "batch" else evaluating
-        with mode(self.run.networks[0]):
+        with self._moving_statistics("unmixed"):
             probabilities = self.run.forward(views).softmax(1)
         mean = probabilities.unflatten(0, (self.config.views, -1)).mean(0)
         return sharpen(mean, self.config.temperature)
+
+    def _moving_statistics(self, images: str):
+        """A context for a forward of "mixed" or "unmixed" images, in training mode."""
+        moving = self.config.running_statistics in (images, "all")
+        return contextlib.nullcontext() if moving else batch_statistics(self.run.networks[0])
 
     def _partners(self, clean: Tensor) -> Tensor:
         generator = self.run.generator("mixup partners")

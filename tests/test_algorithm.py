@@ -37,7 +37,7 @@ def slow_step(run, index, views, partners, weight, tau):
         network.train()
         statistics = {k: v.clone() for k, v in network.state_dict().items()}
         probabilities = network(views).softmax(1)
-        network.load_state_dict(statistics)
+        network.load_state_dict(statistics)  # predictions are made with the batch's own statistics
     clean = losses <= tau
     mean = (probabilities[: len(index)] + probabilities[len(index) :]) / 2
     targets = torch.stack(
@@ -101,13 +101,20 @@ def test_views_differ_and_mixup_weight_is_at_least_half(run):
     assert np.std(weights) > 0.1
 
 
-def test_pseudo_labels_leave_running_statistics_alone(run):
-    before = {name: value.clone() for name, value in run.networks[0].state_dict().items()}
-    pseudo = run.method._pseudo_labels(torch.cat([run.augmented(torch.arange(32))] * 2))
+@pytest.mark.parametrize(("choice", "forwards"), [("unmixed", 1), ("mixed", 1), ("all", 2)])
+def test_which_forwards_move_the_running_statistics(tiny_config, choice, forwards):
+    run = Run(tiny_config("dlt-window", options={"running_statistics": choice}), CPU)
+    run.train_epoch(1)
+    begin_epoch(run, 2)
+    before = run.networks[0].bn.num_batches_tracked.clone()
+    views = torch.cat([run.augmented(torch.arange(32))] * 2)
+    pseudo = run.method._pseudo_labels(views)
     assert pseudo.shape == (32, 4)
     torch.testing.assert_close(pseudo.sum(1), torch.ones(32))
-    for name, value in run.networks[0].state_dict().items():
-        assert value.equal(before[name]), name
+    assert run.networks[0].bn.num_batches_tracked - before == (choice != "mixed")
+    before = run.networks[0].bn.num_batches_tracked.clone()
+    run.method.loss(Batch(torch.arange(32)))
+    assert run.networks[0].bn.num_batches_tracked - before == forwards
 
 
 def test_the_window_holds_the_batches_before_the_current_one(run):
@@ -148,7 +155,7 @@ def test_noisy_weight_grows_over_the_ramp(tiny_config):
 
 
 @pytest.mark.parametrize(
-    "options", [{"detection": "augmented"}, {"partners": "union"}, {"pseudo_labels": "running"}, {"views": 3},
+    "options", [{"detection": "augmented"}, {"partners": "union"}, {"running_statistics": "mixed"}, {"views": 3},
                 {"ramp_epochs": 0}, {"decay_epochs": 0}]
 )  # fmt: skip
 def test_every_choice_trains(tiny_config, options):

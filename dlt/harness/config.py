@@ -42,10 +42,13 @@ class Setting:
         return tuple(sorted({self.early_epoch, *(max(1, round(share * self.epochs)) for share in shares)}))
 
 
-_DIGITS = Setting("preact-digits", 50, 25, 64, 0.02, 5, 8, 10, 8, 5, threads=1)
-_MINI = Setting("preact-mini", 100, 50, 128, 0.05, 8, 10, 20, 16, 10, threads=1)
+_DIGITS = Setting("preact-digits", 50, 25, 64, 0.02, 10, 12, 10, 8, 5, threads=1)
+_MINI = Setting("preact-mini", 100, 50, 128, 0.05, 16, 16, 20, 16, 10, threads=1)
 _SHORT = Setting("preact-resnet18", 40, 20, 128, 0.02, 5, 5, 200, 8, 5, precision="bf16")
 _PAPER = Setting("preact-resnet18", 300, 150, 128, 0.02, 10, 10, 200, 16, 30, precision="bf16")
+
+# Fields that say nothing about a run beyond its `method_config` and `loss_epochs`.
+THROUGH_METHOD = {"warmup_epochs", "decay_epochs", "window", "ramp_epochs", "early_epoch"}
 
 # One row a (profile, data set). What stands here holds for all methods.
 SETTINGS = {
@@ -99,9 +102,11 @@ class RunConfig:
     def hash(self) -> str:
         """Ten hex digits of the sorted configuration. Neither device, workers nor folders take part.
 
-        Fields that stand at their default are left out, so that a field added later renames no old run.
+        Fields that stand at their default are left out, so that a field added later renames no old run,
+        and so are those of the setting that act through `method_config` or `loss_epochs` alone.
         """
-        values = _without_defaults(self) | {"setting": _without_defaults(self.setting)}
+        setting = _without_defaults(self.setting)
+        values = _without_defaults(self) | {"setting": {k: v for k, v in setting.items() if k not in THROUGH_METHOD}}
         values |= {"dataset": self.dataset_name, "results_version": self.results_version}
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
