@@ -5,9 +5,10 @@ import json
 import sys
 from pathlib import Path
 
+from dlt.artifact.experiments import TABLES
 from dlt.harness.errors import InputError
 
-TARGETS = ("table1",)
+TARGETS = tuple(TABLES)
 
 
 def main(arguments: list[str] | None = None) -> int:

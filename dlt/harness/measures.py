@@ -25,7 +25,8 @@ def epoch_measures(
 ) -> dict[str, float]:
     """Loss statistics of clean and noisy samples, and how well the split found the noisy ones.
 
-    `pseudo_labels` (N,) are -1 where none was predicted. A discarded noisy sample is a true positive. Without a split (`kept` is None) what depends on it is
+    `pseudo_labels` (N,) are -1 where none was predicted. A discarded noisy
+    sample is a true positive. Without a split (`kept` is None) what depends on it is
     NaN; the AUC needs only losses. Rows without a loss (NaN: not drawn this epoch) are left out of the
     loss statistics.
     """

@@ -14,12 +14,17 @@ from dlt.harness.errors import InputError
 from dlt.harness.records import find_record
 
 
+MEMORY_PER_WORKER = 1.5e9  # bytes, torch's libraries and a small run's data
+
+
 def default_workers(device: str, configs: list[RunConfig]) -> int:
-    """One worker a CPU core (a run's share of threads each); one on a GPU."""
+    """One worker for every core (or a run's share of threads) that has the memory for it; one on a GPU."""
     if device != "cpu":
         return 1
-    threads = max((config.setting.threads or os.cpu_count() for config in configs), default=1)
-    return max(1, min(len(configs), os.cpu_count() // threads))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = max((config.setting.threads or cores for config in configs), default=1)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(len(configs), cores // threads, int(memory / MEMORY_PER_WORKER)))
 
 
 def sweep(
