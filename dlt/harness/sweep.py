@@ -13,7 +13,6 @@ from dlt.harness.config import RunConfig
 from dlt.harness.errors import InputError
 from dlt.harness.records import find_record
 
-
 MEMORY_PER_WORKER = 1.5e9  # bytes, torch's libraries and a small run's data
 
 
