@@ -11,7 +11,9 @@ the unlabelled set U, *for the other network* (co-divide). For each batch of X a
 
 Different from the authors' code: NumPy and the mixture draw from the run's keyed generators (theirs are
 unseeded); 300 epochs, not 301; lambda_u is that of their appendix for the setting, not one default for
-all (the most frequent complaint about their code); one network is reported where the DLT paper does so.
+all (the most frequent complaint about their code); one network is reported where the DLT paper does so;
+on Clothing1M both networks see the same images in an epoch, warm-up takes half as many, and the rows of U,
+whose loss has no weight there, still count in the mean prediction.
 
 `DivideMixDLT` is DLT* of the DLT paper's Table 4: the same, with a dynamic loss threshold instead of the
 mixture and w fixed at w_b = 0.5.
@@ -27,10 +29,10 @@ from torch.nn import functional as F
 
 from dlt.harness.method import Batch, Method
 from dlt.harness.networks import evaluating
-from dlt.semisupervised import mixup, noisy_weight, prior_regularizer, sharpen
+from dlt.semisupervised import MIXUP_ALPHAS, mixup, noisy_weight, prior_regularizer, sharpen
 from dlt.threshold import LastEpoch, selection_proportion
 
-HISTORY = 5  # epochs whose losses are averaged at a noise rate of 0.9
+HISTORY = 5  # epochs whose losses are averaged at a noise rate of 0.9, where every epoch has all rows
 
 
 @dataclass
@@ -57,15 +59,18 @@ class DivideMix(Method):
         temperature: float = 0.5
         p_threshold: float = 0.5
         """tau, above which a sample is labelled."""
+        confidence_penalty: bool = False
+        """Whether sum p log p is added in warm-up: with asymmetric noise and on Clothing1M."""
 
     @classmethod
     def setting_defaults(cls, run_config) -> dict:
-        setting = run_config.setting
-        weight = noisy_weight(run_config.num_classes, run_config.noise, run_config.believed_rate)
+        setting, dataset, noise = run_config.setting, run_config.dataset, run_config.noise
         return {
             "warmup_epochs": setting.warmup_epochs,
             "ramp_epochs": setting.ramp_epochs,
-            "unlabelled_weight": weight,
+            "unlabelled_weight": noisy_weight(run_config.num_classes, noise, run_config.believed_rate, dataset),
+            "mixup_alpha": MIXUP_ALPHAS.get(dataset, cls.Config.mixup_alpha),
+            "confidence_penalty": noise.startswith("asymmetric") or dataset == "clothing1m",
         }
 
     @classmethod
@@ -94,16 +99,21 @@ class DivideMix(Method):
             return
         losses = [self.run.evaluation_losses(network) for network in range(2)]
         splits = [self.split(losses[network], network) for network in range(2)]
-        self.splits = splits[::-1]  # each network is taught by the other one's split
-        clean, _ = self.splits[0]
+        clean, _ = splits[1]
         self.labelled_share = clean.float().mean()
-        self.run.record(torch.arange(len(clean), device=clean.device), losses[1], clean)
+        self.run.record(self.run.rows, losses[1], clean)
+        # Each network is taught by the other one's split.
+        self.splits = [tuple(map(self._of_all_rows, split)) for split in reversed(splits)]
+
+    def _of_all_rows(self, values: Tensor) -> Tensor:
+        """(N,) from those of the epoch's rows; 0 elsewhere."""
+        return values.new_zeros(len(self.run.labels)).index_copy(0, self.run.rows, values)
 
     def split(self, losses: Tensor, network: int) -> tuple[Tensor, Tensor]:
-        """(N,) labelled or not, and w (N,), by the mixture on the losses of `network`."""
+        """Of the epoch's rows (R,): labelled or not, and w (R,), by the mixture on the losses of `network`."""
         losses = (losses - losses.min()) / (losses.max() - losses.min()).clamp(min=1e-12)
         self.history[network] = [*self.history[network], losses][-HISTORY:]
-        if self.run.assumed_rate == 0.9:
+        if self.run.assumed_rate == 0.9 and not self.run.setting.epoch_samples:
             losses = torch.stack(self.history[network]).mean(0)
         seed = int(self.run.numpy_generator(f"mixture {network}").integers(2**31))
         probability = torch.as_tensor(clean_probability(losses.cpu().numpy(), seed), device=losses.device)
@@ -123,15 +133,16 @@ class DivideMix(Method):
 
     def _divided_batches(self, network: int) -> Iterator[CoDivideBatch]:
         """One pass over the labelled rows, in halves of a batch; unlabelled rows come round as often as needed."""
-        clean, _ = self.splits[network]
+        rows, ahead = self.run.rows, self.run.train_images.ahead
+        clean = self.splits[network][0][rows]
         size = max(self.run.setting.batch_size // 2, 1)
-        labelled, unlabelled = clean.nonzero().flatten(), (~clean).nonzero().flatten()
+        labelled, unlabelled = rows[clean], rows[~clean]
         batches = self._shuffled(labelled).split(size)
-        rows = size * len(batches)
-        passes = -(-rows // max(len(unlabelled), 1))
+        passes = -(-size * len(batches) // max(len(unlabelled), 1))
         others = torch.cat([self._shuffled(unlabelled) for _ in range(passes)]).split(size)
-        for step, index in enumerate(batches):
-            other = others[step] if len(unlabelled) else unlabelled
+        if not len(unlabelled):
+            others = [unlabelled] * len(batches)
+        for step, (index, other) in enumerate(zip(ahead(batches), ahead(others[: len(batches)]), strict=True)):
             yield CoDivideBatch(index, network, other, step / len(batches))
 
     def _shuffled(self, rows: Tensor) -> Tensor:
@@ -145,12 +156,12 @@ class DivideMix(Method):
         return self._mixmatch_loss(batch)
 
     def _warmup_loss(self, batch: Batch) -> Tensor:
-        """Cross-entropy; under asymmetric noise with a penalty on confidence, sum p log p."""
+        """Cross-entropy, and the penalty on confidence where there is one."""
         logits = self.run.forward(self.run.augmented(batch.index), batch.network)
         losses = F.cross_entropy(logits, self.run.labels[batch.index], reduction="none")
         if batch.network == 0:
             self.run.record(batch.index, losses)
-        if self.run.config.noise.startswith("asymmetric"):
+        if self.config.confidence_penalty:
             losses = losses + (logits.softmax(1) * logits.log_softmax(1)).sum(1)
         return losses.mean()
 

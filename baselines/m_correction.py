@@ -175,8 +175,8 @@ class MCorrection(Method):
         self.stage = self.config.stage(epoch)
         self.noisy_share = float("nan")
         if self.stage != "mixup":
-            rows = torch.arange(len(self.run.labels), device=self.run.device).split(self.run.setting.batch_size)
-            losses = torch.cat([self._evaluation_losses(self.run.augmented(index), index) for index in rows])
+            batches = self.run.train_images.ahead(self.run.rows.split(self.run.setting.batch_size))
+            losses = torch.cat([self._evaluation_losses(self.run.augmented(index), index) for index in batches])
             self.mixture = BetaMixture().fit(losses)
             self.noisy_share = (self.mixture.noisy_probability(losses) > 0.5).float().mean()
 

@@ -82,7 +82,9 @@ def _reproduce_arguments(command) -> None:
 def _train_arguments(command) -> None:
     command.add_argument("--method", required=True, help="a method id, or package.module:Class")
     command.add_argument("--profile", default="auto")
-    command.add_argument("--dataset", help="digits, cifar10, cifar100 or a .npz file (default: the profile's)")
+    command.add_argument(
+        "--dataset", help="digits, cifar10, cifar100, clothing1m or an .npz file (default: by profile)"
+    )
     command.add_argument("--noise", default="symmetric", help="the label noise that is put in")
     command.add_argument("--noise-rate", type=float, default=0.0)
     command.add_argument(
@@ -131,12 +133,8 @@ def _reproduce(options) -> int:
 
 
 def _train(options) -> int:
-    from tqdm import tqdm
-
     from dlt.artifact.reproduce import resolve_profile
-    from dlt.harness import records
     from dlt.harness.config import SETTINGS, make_config
-    from dlt.harness.training import train
 
     profile = resolve_profile(options.profile)
     dataset = options.dataset or next((d for p, d in SETTINGS if p == profile), "")
@@ -149,6 +147,17 @@ def _train(options) -> int:
         options.assumed_rate, _pairs("option", options.option), loss_epochs,
         **_pairs("setting", options.setting),
     )  # fmt: skip
+    for run in [*config.required, config]:
+        _train_one(run, options)
+    return 0
+
+
+def _train_one(config, options) -> None:
+    from tqdm import tqdm
+
+    from dlt.harness import records
+    from dlt.harness.training import train
+
     store = options.output or records.RUNS
     folder = records.folder_of(store, config)
     print(f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs")
@@ -161,7 +170,6 @@ def _train(options) -> int:
         bar.close()
     accuracy = records.read_record(folder).result["test_accuracy"]
     print(f"Last {accuracy['last']:.2f}, Best (oracle) {accuracy['best']:.2f}: {folder}")
-    return 0
 
 
 def _evaluate(options) -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from dlt.harness.method import Batch, Method
 from dlt.harness.networks import batch_statistics, evaluating
 from dlt.semisupervised import (
+    MIXUP_ALPHAS,
     clean_loss,
     mixup,
     mixup_partners,
@@ -68,7 +69,10 @@ class DLT(Method):
             "warmup_epochs": setting.warmup_epochs,
             "decay_epochs": setting.decay_epochs,
             "ramp_epochs": setting.ramp_epochs,
-            "noisy_weight": noisy_weight(run_config.num_classes, run_config.noise, run_config.believed_rate),
+            "noisy_weight": noisy_weight(
+                run_config.num_classes, run_config.noise, run_config.believed_rate, run_config.dataset
+            ),
+            "mixup_alpha": MIXUP_ALPHAS.get(run_config.dataset, cls.Config.mixup_alpha),
         }
 
     @classmethod

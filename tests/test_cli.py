@@ -6,6 +6,7 @@ from dlt.__main__ import main
 from dlt.harness import records
 
 TRAIN = ["train", "--profile", "digits", "--device", "cpu"]
+CLOTHING = ["--method", "ce", "--profile", "paper", "--dataset", "clothing1m"]
 BAD = {
     "unknown method": (["--method", "cee"], "method: 'cee' is not one of ce,"),
     "class that is not there": (["--method", "dlt.algorithm:Nothing"], "method: cannot import"),
@@ -33,6 +34,12 @@ BAD = {
     "precision": (["--method", "ce", "--setting", "precision=fp8"], "setting: precision: 'fp8' is not fp32 or bf16"),
     "negative seed": (["--method", "ce", "--seed", "-1"], "seed: -1 is outside"),
     "loss epochs": (["--method", "ce", "--loss-epochs", "999"], "loss-epochs: [999] are not all in 1..50"),
+    "noise on real noise": ([*CLOTHING, "--noise", "asymmetric"], "noise: 'asymmetric'; the labels of clothing1m are"),
+    "realised, but unknown": (["--method", "ce", "--noise", "none", "--assumed-rate", "realised"], "with noise none"),
+    "no Clothing1M": (
+        [*CLOTHING, "--noise", "none", "--data-dir", "/nowhere"],
+        "data folder: /nowhere/clothing1m is not a folder; Clothing1M cannot be downloaded",
+    ),
     "data folder": (["--method", "ce", "--profile", "mini", "--data-dir", "/nowhere"], "data-dir: /nowhere"),
 }  # fmt: skip
 

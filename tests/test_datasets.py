@@ -313,7 +313,7 @@ def test_damaged_file_is_named_and_kept(small_cifar, name):
     [
         ("cifar100", "mini", "mini"),
         ("digits", "mini", "mini"),
-        ("mnist", "short", "dataset: 'mnist' is not digits, cifar10, cifar100 or a path ending in .npz"),
+        ("mnist", "short", "dataset: 'mnist' is not digits, cifar10, cifar100, clothing1m or a path ending in .npz"),
     ],
 )
 def test_unknown_combinations_are_refused(dataset, profile, message):

@@ -7,7 +7,7 @@ import pandas
 import pytest
 
 from dlt.artifact import paper
-from dlt.artifact.experiments import ROWS, TABLES, Column, Table, dataset_in
+from dlt.artifact.experiments import PROFILES_LIKE_PAPER, ROWS, TABLES, Column, Table, dataset_in, profile_with
 from dlt.artifact.figures import accuracy_curves, collect_curves
 from dlt.artifact.tables import collect, to_csv, to_latex, to_markdown, write
 from dlt.harness import method
@@ -26,13 +26,18 @@ SMALL = Table(
 
 @pytest.fixture
 def run(tmp_path):
-    """Write the record of a finished run with these results."""
+    """Write the record of a finished run with these results; of two networks the ensemble is 1 point better."""
 
-    def write_run(method, column, seed, last, best, profile="digits", device="cpu: Toy CPU", seconds=60.0):
-        config = SMALL.config(profile, method, column, seed)
+    def write_run(
+        method, column, seed, last, best, profile="digits", device="cpu: Toy CPU", seconds=60.0, table=SMALL
+    ):  # fmt: skip
+        config = table.config(profile, method, column, seed)
         folder = folder_of(tmp_path, config)
         folder.mkdir(parents=True)
-        result = {"test_accuracy": {"last": last, "best": best, "best_epoch": 2}}
+        result = {
+            "test_accuracy": {"last": last, "best": best, "best_epoch": 2},
+            "test_accuracy_ensemble": {"last": last + 1, "best": best + 1, "best_epoch": 2},
+        }
         about = {"config": dataclasses.asdict(config), "device": device, "threads": 2, "result": result}
         (folder / "run.json").write_text(json.dumps(about))
         accuracies = [{"epoch": 1, "test_accuracy": best}, {"epoch": 2, "test_accuracy": last}]
@@ -272,6 +277,58 @@ def test_a_data_set_without_stand_in_prints_the_command_that_fills_it(tmp_path):
     assert "nothing stands in for CIFAR-100" in text
 
 
+def test_beside_gains_the_papers_own_numbers_where_nothing_stands_in(run, tmp_path):
+    table = TABLES["table4"]
+    run("dividemix", Column("cifar10", "symmetric", 0.5), 1, 80.0, 85.0, table=table)
+    run("dividemix-dlt", Column("cifar10", "symmetric", 0.5), 1, 82.0, 86.0, table=table)
+    text = to_markdown(table, "digits", collect(table, "digits", [1], [tmp_path]))
+    rows = [[row[1], row[3], row[6]] for row in grid(text)]
+    assert rows == [
+        ["", "CIFAR-10 sym 0.5", "CIFAR-100 sym 0.5"],
+        ["Last", "81.0", ""],
+        ["gain / paper's", "", "paper 74.2"],
+        ["Best (oracle)", "86.0", ""],
+        ["gain / paper's", "+5.0 / +0.2", "paper 74.6"],
+        ["Last", "83.0", ""],
+        ["gain / paper's", "+2.0 / +0.8", "paper 75.2"],
+        ["Best (oracle)", "87.0", ""],
+        ["gain / paper's", "+6.0 / +1.1", "paper 75.9"],
+    ]
+    assert "Gain: points over the Last of DivideMix in the same column" in text
+    assert "All accuracies are of the ensemble of two networks." in text
+
+
+CLOTHING = Column("clothing1m", "none", 0.0)
+
+
+@pytest.mark.parametrize("profile", ["digits", "mini", "short"])
+def test_clothing1m_has_no_stand_in(profile, tmp_path):
+    table = TABLES["table3"]
+    assert table.runs(profile, [1]) == []
+    text = to_markdown(table, profile, collect(table, profile, [1], [tmp_path]))
+    assert grid(text)[0] == ["Method", "", "Clothing1M"]
+    assert [row[2] for row in grid(text)[1::4]] == [""] * 7
+    assert [row[2] for row in grid(text)[2::4]] == ["69.2", "69.8", "71.0", "73.5", "74.8", "74.0", "73.6"]
+    assert "`./reproduce.sh table3 --profile paper` runs Clothing1M, for which nothing stands in here." in text
+    assert f"--profile {profile}" not in text
+    assert "Results of other methods are copied from the original papers" in text
+    assert "Meta-Learning is not implemented, only quoted." in text
+
+
+def test_clothing1m_beside_the_paper(run, tmp_path):
+    table = TABLES["table3"]
+    for method_name in ("ce", "dividemix", "dlt-window"):
+        run(method_name, CLOTHING, 1, 70.0, 73.0, profile="paper", table=table)
+    text = to_markdown(table, "paper", collect(table, "paper", [1], [tmp_path]))
+    rows = {row[0]: [other[2] for other in grid(text)[i : i + 4]] for i, row in enumerate(grid(text)) if row[0]}
+    assert rows["Cross-Entropy (CE)"] == ["70.0", "69.2 / +0.8", "73.0", "69.2 / +3.8"]
+    assert rows["DivideMix"] == ["71.0", "74.8 / -3.8", "74.0", "74.8 / -0.8"]  # of the ensemble
+    assert rows["DLT (Slide Window)"][:2] == ["70.0", "73.6 / -3.6"]
+    assert rows["Meta-Learning"] == ["", "73.5 / —", "", "73.5 / —"]
+    assert "Profile paper: Clothing1M; network resnet50, 80 epochs, 1 seed." in text
+    assert r"\begin{tabular}{llr}" in to_latex(table, "paper", collect(table, "paper", [1], [tmp_path]))
+
+
 # ---------------------------------------------------------------------- experiments
 def test_runs_of_table_1(monkeypatch):
     for name in ("m-correction", "meta-learning"):
@@ -287,9 +344,30 @@ def test_runs_of_table_1(monkeypatch):
     assert {run.dataset for run in table.runs("short", [1])} == {"cifar10"}
 
 
-def test_a_method_that_is_not_there_yet_has_no_row(monkeypatch, tmp_path):
+def test_of_a_method_that_is_not_there_the_papers_numbers_are_quoted(frame, monkeypatch, tmp_path):
     monkeypatch.delitem(method.METHODS, "dlt-window")
-    assert set(collect(SMALL, "digits", [1], [tmp_path])["method"]) == {"ce"}
+    row = cell(collect(SMALL, "digits", [1, 2, 3], [tmp_path]), "dlt-window", SYM)
+    assert (row["n"], row["paper"]) == (0, 95.3)
+    assert pandas.isna(row["mean"])
+    assert {run.method for run in SMALL.runs("digits", [1])} == {"ce"}
+
+
+def test_runs_of_the_other_tables():
+    assert {run.dataset for run in TABLES["table2"].runs("short", [1])} == {"cifar100"}
+    assert len(TABLES["table2"].runs("paper", [1])) == 6 * 6 + 3
+    assert TABLES["table2"].runs("mini", [1]) == []
+    assert len(TABLES["table4"].runs("paper", [1, 2])) == 2 * 2 * 6
+    clothing = TABLES["table3"].runs("paper", [1])
+    assert [run.method for run in clothing] == [name for name in paper.TABLE3 if name != "meta-learning"]
+    assert {(run.dataset, run.noise, run.assumed_rate) for run in clothing} == {("clothing1m", "none", 0.38)}
+    assert list(TABLES["table3"].rows) == list(paper.TABLE3)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_data_set_can_be_run_somewhere(name):
+    for dataset in TABLES[name].paper:
+        assert profile_with(dataset) in PROFILES_LIKE_PAPER
+        assert dataset_in(profile_with(dataset), dataset) == dataset
 
 
 def test_data_sets_by_profile():
@@ -319,6 +397,26 @@ def test_curves_are_drawn_and_their_numbers_written(frame, tmp_path):
         "paper_dataset": "cifar10", "noise": "symmetric", "rate": 0.4, "method": "ce", "epoch": 2,
         "mean": 62.0, "min": 60.0, "max": 64.0, "n": 3,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "profile"), [("table3", "digits"), ("table4", "digits"), ("table2", "digits")])
+def test_curves_without_any_run(name, profile, tmp_path):
+    png, _, numbers = accuracy_curves(TABLES[name], profile, [1], [tmp_path], tmp_path)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert pandas.read_csv(numbers).empty
+
+
+def test_curves_of_one_column_show_the_ensemble_where_the_table_does(run, tmp_path):
+    for method_name, last in (("dividemix", 70.0), ("ce", 60.0)):
+        run(method_name, CLOTHING, 1, last, 80.0, profile="paper", table=TABLES["table3"])
+    both = [{"epoch": e, "test_accuracy": 1.0, "test_accuracy_ensemble": 80.0 - e} for e in (1, 2)]
+    folder = folder_of(tmp_path, TABLES["table3"].config("paper", "dividemix", CLOTHING, 1))
+    (folder / "epochs.csv").write_text(csv_text(both))
+    png, _, numbers = accuracy_curves(TABLES["table3"], "paper", [1], [tmp_path], tmp_path)
+    assert png.read_bytes().startswith(b"\x89PNG")
+    numbers = pandas.read_csv(numbers)
+    assert numbers.query("method == 'dividemix'")["mean"].tolist() == [79.0, 78.0]
+    assert numbers.query("method == 'ce'")["mean"].tolist() == [80.0, 60.0]
 
 
 def test_a_corrupt_curve_is_named(run, tmp_path):

@@ -8,8 +8,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlt.artifact.experiments import Table, dataset_in
-from dlt.artifact.tables import describe, headings, to_csv
+from dlt.artifact.experiments import Table, dataset_in, headings
+from dlt.artifact.tables import to_csv
 from dlt.harness.config import setting_for
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
@@ -72,7 +72,7 @@ def collect_curves(table: Table, profile: str, seeds: list[int], stores: list[Pa
         for method in table.methods:
             configs = [table.config(profile, method, column, seed) for seed in seeds]
             records = [find_record(config, stores) for config in configs if config]
-            runs = [_curve(record, table.accuracy) for record in records if record]
+            runs = [_curve(record, table.accuracy(method)) for record in records if record]
             if not runs:
                 continue
             runs = pandas.concat(runs, axis=1)
@@ -95,9 +95,11 @@ def _curve(record: Record, accuracy: str) -> "pandas.Series":
 def _draw(table: Table, profile: str, curves: "pandas.DataFrame") -> "Figure":
     from matplotlib.figure import Figure
 
-    columns, across = table.columns, len(table.columns) // 2
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    panels = figure.subplots(2, across, sharex=True, sharey="row")
+    columns = table.columns
+    down = 2 if len(columns) > 3 else 1
+    across = len(columns) // down
+    figure = Figure(figsize=(10, 3 * down), layout="constrained")
+    panels = figure.subplots(down, across, sharex=True, sharey="row", squeeze=False)
     parts = [curves[(curves[KEY] == list(column)).all(axis=1)] for column in columns]
     for i, row in enumerate(panels):
         row[0].set_ylim(_limits(parts[i * across : (i + 1) * across]))
@@ -112,7 +114,7 @@ def _draw(table: Table, profile: str, curves: "pandas.DataFrame") -> "Figure":
         _mark_drop(panel, setting_for(profile, dataset_in(profile, column.dataset)).drop_after)
     for panel in panels[-1]:
         panel.set_xlabel("epoch")
-    setting = describe(table, profile, curves["n"].max() if len(curves) else 0, "mean and range")
+    setting = table.describe(profile, curves["n"].max() if len(curves) else 0, "mean and range")
     figure.suptitle(
         f"Test accuracy in each column of Table {table.name.removeprefix('table')}; right of each curve "
         f"its Last, the mean of the last {LAST_EPOCHS} epochs\n{setting}",

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlt.artifact.experiments import PROFILES_LIKE_PAPER, Column, Table, dataset_in
-from dlt.harness.config import setting_for
-from dlt.harness.datasets import MINI_TEST, MINI_TRAIN
+from dlt.artifact.experiments import DATA_NAMES, PROFILES_LIKE_PAPER, Table, dataset_in, headings, profile_with
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
 from dlt.harness.records import Record, find_record, write_atomic
@@ -19,11 +17,6 @@ if TYPE_CHECKING:  # imported where it is used: a server that only trains may la
     import pandas
 
 METRICS = {"last": "Last", "best": "Best (oracle)"}
-DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-DATA_OF_PROFILE = {
-    "digits": "scikit-learn's 8x8 handwritten digits in place of CIFAR-10",
-    "mini": f"the first {MINI_TRAIN} training and {MINI_TEST} test images of each class of CIFAR-10",
-}
 
 
 # ---------------------------------------------------------------------- numbers
@@ -48,7 +41,7 @@ def collect(table: Table, profile: str, seeds: list[int], stores: list[Path]) ->
     for column in table.columns:
         baseline = _runs(table, profile, table.baseline, column, seeds, stores)["last"]
         paper_baseline = table.paper_accuracy(table.baseline, column, "last")
-        for method in table.methods:
+        for method in table.rows:
             runs = _runs(table, profile, method, column, seeds, stores)
             for metric in METRICS:
                 mean, paper = runs[metric].mean(), table.paper_accuracy(method, column, metric)
@@ -82,7 +75,7 @@ def _runs(table, profile, method, column, seeds, stores) -> "pandas.DataFrame":
         config = table.config(profile, method, column, seed)
         record = config and find_record(config, stores)
         if record:
-            found[seed] = _measured(record, table.accuracy)
+            found[seed] = _measured(record, table.accuracy(method))
     runs = pandas.DataFrame.from_dict(found, orient="index", columns=["last", "best", "hours", "device"])
     return runs.astype({"last": float, "best": float, "hours": float})
 
@@ -123,47 +116,37 @@ def _text(table: Table, profile: str, frame: "pandas.DataFrame") -> _Text:
         comparison = "paper"
     return _Text(
         table.title,
-        describe(table, profile, seeds, "mean ± standard deviation") + ".",
+        table.describe(profile, seeds, "mean ± standard deviation") + ".",
         ["Method", "", *headings(table.columns)],
         _lines(table, frame, comparison),
         _notes(table, profile, frame, comparison),
     )
 
 
-def headings(columns: list[Column]) -> list[str]:
-    """The least that tells the columns apart."""
-    several = len({column.dataset for column in columns}) > 1
-    short = {"symmetric": "sym", "asymmetric": "asym"}
-    return [
-        (f"{DATA_NAMES[column.dataset]} " if several else "") + f"{short[column.noise]} {column.rate:g}"
-        for column in columns
-    ]
-
-
-def describe(table: Table, profile: str, seeds: int, spread: str) -> str:
-    """What a profile trains for the table, and what its numbers are when there are several seeds."""
-    datasets = [d for d in table.paper if dataset_in(profile, d)]
-    if not datasets:
-        return f"Profile {profile}: nothing stands in for {' and '.join(DATA_NAMES[d] for d in table.paper)}"
-    setting = setting_for(profile, dataset_in(profile, datasets[0]))
-    data = DATA_OF_PROFILE.get(profile) or " and ".join(DATA_NAMES[d] for d in datasets)
-    numbers = ("not run yet", "1 seed")[seeds] if seeds < 2 else f"{spread} of {seeds} seeds"
-    return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs, {numbers}"
-
-
 def _lines(table: Table, frame: "pandas.DataFrame", comparison: str) -> list[list[str]]:
-    """Our accuracies of every method and metric, and under them the comparison."""
+    """Our accuracies of every method and metric, and under them the comparison, where there is one."""
     cells = {(cell.method, cell.paper_dataset, cell.noise, cell.rate, cell.metric): cell for cell in frame.itertuples()}
     seeds = frame["n"].max()
     lines = []
-    for method in table.methods:
+    for method in table.rows:
         for metric, label in METRICS.items():
             row = [cells[method, *column, metric] for column in table.columns]
             name = table.rows[method] if metric == "last" else ""
             lines.append([name, label, *(_accuracy(cell, seeds) for cell in row)])
-            if (method, metric, comparison) != (table.baseline, "last", "gain / paper's"):  # over itself
-                lines.append(["", comparison, *map(_COMPARISONS[comparison], row)])
+            itself = (method, metric) == (table.baseline, "last")
+            compared = [_compared(cell, comparison, itself) for cell in row]
+            if any(compared):
+                lines.append(["", comparison, *compared])
     return lines
+
+
+def _compared(cell, comparison: str, itself: bool) -> str:
+    """What stands under an accuracy; `itself`: the baseline's Last, over which gains are counted."""
+    if comparison == "gain / paper's" and not cell.dataset:  # nothing of ours to gain: the number itself
+        return f"paper {_fixed(cell.paper)}" if cell.paper == cell.paper else ""
+    if comparison == "gain / paper's" and itself:
+        return ""
+    return _COMPARISONS[comparison](cell)
 
 
 def _fixed(value: float) -> str:
@@ -202,15 +185,16 @@ def _notes(table: Table, profile: str, frame: "pandas.DataFrame", comparison: st
             f"Gain: points over the Last of {table.rows[table.baseline]} in the same column (ours: with the "
             "same seeds); the data are not the paper's, so accuracies cannot be compared."
         )
+    notes += table.notes
     if frame["n"].any():
         notes.append(_compute(frame))
-    absent = [DATA_NAMES[d] for d in table.paper if dataset_in(profile, d) is None]
+    absent = [d for d in table.paper if dataset_in(profile, d) is None]
     command = f"./reproduce.sh {table.name} --profile"
     if len(absent) < len(table.paper):
         seeds = max(frame["n"].max(), 1)
         notes.append(f"`{command} {profile} --seeds {seeds}` makes this table, running only what is missing.")
-    if absent:
-        notes.append(f"`{command} short` runs {' and '.join(absent)}, for which nothing stands in here.")
+    for d in absent:
+        notes.append(f"`{command} {profile_with(d)}` runs {DATA_NAMES[d]}, for which nothing stands in here.")
     return notes
 
 

@@ -6,7 +6,7 @@ Noise is put into the labels elsewhere: label_noise.py.
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -30,9 +30,9 @@ MINI_TRAIN, MINI_TEST = 512, 200  # images of each class in profile mini
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Labelled images: uint8 (N, H, W, C) and int64 (N,) in 0..len(class_names)-1."""
+    """Labelled images: uint8 (N, H, W, C), or the paths of N files, and int64 (N,) in 0..len(class_names)-1."""
 
-    images: np.ndarray
+    images: np.ndarray | list[str]
     labels: np.ndarray
     class_names: tuple[str, ...]
 
@@ -56,6 +56,19 @@ class Dataset:
     def num_classes(self) -> int:
         return len(self.train.class_names)
 
+    def source(self, part: Images, device: torch.device) -> "DeviceImages":
+        """What gives batches of the images of `part`, one of `train` and `test`."""
+        return DeviceImages(part.images, self, device)
+
+
+def normalisation(dataset: Dataset, size: tuple[int, int, int], device) -> tuple[Tensor, Tensor]:
+    """(scale, shift), float32 of `size` (H, W, C): (x / 255 - mean) / std = scale * x + shift for bytes x.
+
+    Of a whole image's size, because broadcasting over three channels is slow.
+    """
+    mean, std = torch.tensor([dataset.mean, dataset.std], dtype=torch.float64)
+    return tuple(values.float().expand(size).contiguous().to(device) for values in (1 / (255 * std), -mean / std))
+
 
 class DeviceImages:
     """Images on a device as bytes, cut into normalised batches without a loop or a wait for the device.
@@ -75,14 +88,14 @@ class DeviceImages:
         # them, each copied in one piece, which on a CPU is many times faster than indexing pixels.
         self.rows = padded.reshape(-1).unfold(0, width * channels, channels)
         self.row_offsets = torch.arange(height, device=device) * self.padded_width
-        # (x / 255 - mean) / std = scale * x + shift; of a whole image's size, because broadcasting over
-        # three channels is slow.
-        mean, std = torch.tensor([dataset.mean, dataset.std], dtype=torch.float64)
-        self.scale = (1 / (255 * std)).float().expand(height, width, channels).contiguous().to(device)
-        self.shift = (-mean / std).float().expand(height, width, channels).contiguous().to(device)
+        self.scale, self.shift = normalisation(dataset, (height, width, channels), device)
 
     def __len__(self) -> int:
         return self.count
+
+    def ahead(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The batches of rows one by one, announced, so that a source of files can read the next meanwhile."""
+        return iter(batches)
 
     def plain(self, index: Tensor) -> Tensor:
         """The images `index` as they are."""
@@ -113,22 +126,26 @@ class DeviceImages:
 
 
 def load(dataset: str, profile: str, data_dir: str | Path | None = None, download: bool = True) -> Dataset:
-    """Load "digits", "cifar10", "cifar100" or the archive at a path ending in ".npz" (see `load_arrays`).
+    """Load "digits", "cifar10", "cifar100", "clothing1m" or the archive at a path ending in ".npz" (`load_arrays`).
 
-    CIFAR lies in the folder `data_dir`, else $DLT_DATA, else `data/` in the repository; only the latter two
-    are filled by download. Profile "mini" takes the first 512 training and 200 test images of each class of
-    CIFAR-10, every other profile the whole. Raises InputError for an unknown data set, and for data that are
-    missing, malformed or damaged.
+    CIFAR and Clothing1M lie in the folder `data_dir`, else $DLT_DATA, else `data/` in the repository; only the
+    latter two are filled by download, with CIFAR. Profile "mini" takes the first 512 training and 200 test images
+    of each class of CIFAR-10, every other profile the whole. Raises InputError for an unknown data set, and for
+    data that are missing, malformed or damaged.
     """
-    if profile == "mini" and dataset in ("digits", "cifar100"):
+    if profile == "mini" and dataset in ("digits", "cifar100", "clothing1m"):
         raise InputError(f"dataset: {dataset!r} is not run in profile mini; allowed: cifar10, or a .npz file")
     if dataset == "digits":
         return _digits()
     if dataset in CIFAR_STATISTICS:
         return _cifar(dataset, profile == "mini", data_dir, download)
+    if dataset == "clothing1m":
+        from dlt.harness.clothing1m import load_clothing1m  # here, because it builds on this module
+
+        return load_clothing1m(_folder(data_dir) / dataset)
     if str(dataset).endswith(".npz"):
         return load_arrays(dataset)
-    raise InputError(f"dataset: {dataset!r} is not digits, cifar10, cifar100 or a path ending in .npz")
+    raise InputError(f"dataset: {dataset!r} is not digits, cifar10, cifar100, clothing1m or a path ending in .npz")
 
 
 def load_arrays(path: str | Path) -> Dataset:
@@ -183,11 +200,15 @@ def _measured(name: str, train: Images, test: Images, flip: bool) -> Dataset:
     return Dataset(name, train, test, tuple(mean.tolist()), tuple(std.tolist()), padding, flip)
 
 
+def _folder(data_dir: str | Path | None) -> Path:
+    return Path(data_dir or os.environ.get("DLT_DATA") or DEFAULT_FOLDER).expanduser()
+
+
 def _cifar(dataset: str, mini: bool, data_dir: str | Path | None, download: bool) -> Dataset:
     from torchvision import datasets  # here, because it takes a second and digits do without
 
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[dataset]
-    root = Path(data_dir or os.environ.get("DLT_DATA") or DEFAULT_FOLDER).expanduser()
+    root = _folder(data_dir)
     if missing := _missing(source, root):
         if data_dir or not download:
             field = "data-dir" if data_dir else "data folder"

@@ -25,30 +25,27 @@ def epoch_measures(
 ) -> dict[str, float]:
     """Loss statistics of clean and noisy samples, and how well the split found the noisy ones.
 
-    `pseudo_labels` (N,) are -1 where none was predicted. A discarded noisy
-    sample is a true positive. Without a split (`kept` is None) what depends on it is
-    NaN; the AUC needs only losses. Rows without a loss (NaN: not drawn this epoch) are left out of the
-    loss statistics.
+    `pseudo_labels` (N,) are -1 where none was predicted. A discarded noisy sample is a true positive. Without a
+    split (`kept` is None) what depends on it is NaN; the AUC needs only losses. Rows without a loss (NaN: not drawn
+    this epoch) are left out.
     """
     loss = losses.float().cpu().numpy()
-    noisy = noisy_labels.labels != noisy_labels.clean
     seen = ~np.isnan(loss)
-    row = {}
-    for name, members in (("clean", ~noisy & seen), ("noisy", noisy & seen)):
-        row |= _loss_statistics(name, loss[members])
-    row["auc"] = _auc(noisy[seen], loss[seen])
+    loss, labels, true_labels = loss[seen], noisy_labels.labels[seen], noisy_labels.clean[seen]
+    noisy = labels != true_labels
+    row = _loss_statistics("clean", loss[~noisy]) | _loss_statistics("noisy", loss[noisy])
+    row["auc"] = _auc(noisy, loss)
     if kept is None:
         return row | dict.fromkeys(("clean_kept", "noisy_kept", "precision", "recall", "pseudo_label_accuracy"), np.nan)
-    kept = kept.cpu().numpy()
+    kept, pseudo_labels = kept.cpu().numpy()[seen], pseudo_labels.cpu().numpy()[seen]
     found, discarded = (~kept & noisy).sum(), (~kept).sum()
-    pseudo_labels = pseudo_labels.cpu().numpy()
     guessed = ~kept & (pseudo_labels >= 0)
     return row | {
         "clean_kept": int((kept & ~noisy).sum()),
         "noisy_kept": int((kept & noisy).sum()),
         "precision": _ratio(found, discarded),
         "recall": _ratio(found, noisy.sum()),
-        "pseudo_label_accuracy": _ratio((guessed & (pseudo_labels == noisy_labels.clean)).sum(), guessed.sum()),
+        "pseudo_label_accuracy": _ratio((guessed & (pseudo_labels == true_labels)).sum(), guessed.sum()),
     }
 
 
@@ -95,7 +92,7 @@ def run_json(run, result: dict | None) -> str:
             "config": dataclasses.asdict(config) | {"dataset": config.dataset_name},
             "label_noise": {
                 "nominal_rate": config.noise_rate,
-                "realised_rate": noisy.realised,
+                "realised_rate": None if config.noise == "none" else noisy.realised,  # the true labels are not known
                 "assumed_rate": run.assumed_rate,
                 "samples": len(noisy.labels),
                 "sha256": noisy.sha256,

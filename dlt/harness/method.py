@@ -21,6 +21,7 @@ METHODS = {
     "mae": ("baselines.robust_losses:MAE", {}),
     "gce": ("baselines.robust_losses:GCE", {}),
     "m-correction": ("baselines.m_correction:MCorrection", {}),
+    "f-correction": ("baselines.f_correction:FCorrection", {}),
     "dividemix": ("baselines.dividemix:DivideMix", {}),
     "dividemix-dlt": ("baselines.dividemix:DivideMixDLT", {}),
     "dlt-last-epoch": ("dlt.algorithm:DLT", {"strategy": "last-epoch"}),
@@ -58,6 +59,11 @@ class Method:
     @classmethod
     def check(cls, run_config, config) -> None:
         """Raise ValueError when this method cannot be run so."""
+
+    @classmethod
+    def requires(cls, run_config):
+        """The RunConfig of a run that must be finished before this one, or None; see `Run.required_network`."""
+        return None
 
     @classmethod
     def epoch_cost(cls, epoch: int, run_config) -> float:

@@ -6,6 +6,8 @@ activated input, and neither BN nor ReLU before the average pooling.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +58,14 @@ class PreActResNet(nn.Module):
 def _resnet50(channels: int, classes: int) -> nn.Module:
     from torchvision.models import ResNet50_Weights, resnet50
 
-    network = resnet50(weights=ResNet50_Weights.IMAGENET1K_V1)
+    weights = ResNet50_Weights.IMAGENET1K_V1
+    try:
+        network = resnet50(weights=weights)
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
+        raise InputError(
+            f"network: the ImageNet weights of resnet50 could not be fetched ({error}); put the file of {weights.url} "
+            f"into {torch.hub.get_dir()}/checkpoints"
+        ) from error
     network.fc = nn.Linear(network.fc.in_features, classes)
     return network
 
@@ -77,6 +86,24 @@ def build_network(name: str, channels: int, classes: int, seed: int) -> nn.Modul
         torch.manual_seed(seed)
         network = NETWORKS[name](channels, classes)
     return network.to(memory_format=torch.channels_last)
+
+
+def load_weights(path: Path, networks: list[nn.Module]) -> None:
+    """Fill `networks` from the weights.safetensors of a finished run; InputError if it is missing or corrupt."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(path)
+        for i, network in enumerate(networks, 1):
+            prefix = f"network{i}."
+            network.load_state_dict(
+                {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+            )
+    except FileNotFoundError:
+        raise InputError(f"record: {path} is missing") from None
+    except (SafetensorError, OSError, RuntimeError) as error:  # RuntimeError: the weights of another network
+        raise InputError(f"record: {path} is corrupt ({str(error).splitlines()[0]})") from error
 
 
 @contextmanager

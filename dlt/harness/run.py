@@ -1,18 +1,21 @@
 """What a method works with: data, networks, keyed randomness, and one epoch of training."""
 
+import copy
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlt.harness.config import RunConfig
-from dlt.harness.datasets import DeviceImages, load
+from dlt.harness.datasets import load
 from dlt.harness.label_noise import corrupt
 from dlt.harness.measures import epoch_measures
 from dlt.harness.method import Batch, Method, load_method
-from dlt.harness.networks import build_network, evaluating
+from dlt.harness.networks import build_network, evaluating, load_weights
+from dlt.harness.records import folder_of
 
 EVALUATION_BATCH = 256
 
@@ -20,20 +23,22 @@ EVALUATION_BATCH = 256
 class Run:
     """What a method works with: data on the device, networks, keyed randomness, and a place to record.
 
-    `labels` (N,) are the noisy labels; `assumed_rate` is the w of Eq. 7. Every random draw comes from
-    a generator keyed by (seed, epoch, purpose), so that resuming needs no generator state.
+    `labels` (N,) are the noisy labels, `rows` those of the N that this epoch trains on, all of them unless the
+    setting has `epoch_samples`; `assumed_rate` is the w of Eq. 7. Every random draw comes from a generator keyed
+    by (seed, epoch, purpose), so that resuming needs no generator state. `store` holds the required run, if any.
     """
 
-    def __init__(self, config: RunConfig, device: torch.device, data_dir: str | None = None):
-        self.config, self.setting, self.device = config, config.setting, device
+    def __init__(self, config: RunConfig, device: torch.device, data_dir: str | None = None, store: Path | None = None):
+        self.config, self.setting, self.device, self.store = config, config.setting, device, store
         dataset = load(config.dataset, config.profile, data_dir)
         self.noisy_labels = corrupt(
             dataset.train.labels, config.noise, config.noise_rate, dataset.num_classes, config.seed,
             config.dataset,
         )  # fmt: skip
-        self.train_images = DeviceImages(dataset.train.images, dataset, device)
-        self.test_images = DeviceImages(dataset.test.images, dataset, device)
+        self.train_images = dataset.source(dataset.train, device)
+        self.test_images = dataset.source(dataset.test, device)
         self.labels = torch.as_tensor(self.noisy_labels.labels, device=device)
+        self.rows = torch.arange(len(self.labels), device=device)
         self.test_labels = torch.as_tensor(dataset.test.labels, device=device)
         self.num_classes = dataset.num_classes
         rates = {"nominal": config.noise_rate, "realised": self.noisy_labels.realised}
@@ -41,7 +46,7 @@ class Run:
 
         method_class, _ = load_method(config.method)
         self.networks = [
-            build_network(self.setting.network, dataset.train.images.shape[-1], self.num_classes,
+            build_network(self.setting.network, self.train_images.shape[0], self.num_classes,
                           self._key(0, f"weights {i}")).to(device)
             for i in range(method_class.networks)
         ]  # fmt: skip
@@ -74,13 +79,19 @@ class Run:
     # ------------------------------------------------------------------ data and networks
     @property
     def steps_per_epoch(self) -> int:
-        """m = ceil(N / b): the short last batch takes part."""
-        return -(-len(self.labels) // self.setting.batch_size)
+        """m = ceil(N / b) for the epoch's N rows: the short last batch takes part."""
+        return -(-len(self.rows) // self.setting.batch_size)
+
+    def _draw_rows(self) -> None:
+        """The rows of this epoch, ascending."""
+        if count := self.setting.epoch_samples:
+            rows = balanced_rows(self.noisy_labels.labels, count, self.numpy_generator("rows"))
+            self.rows = torch.as_tensor(rows, device=self.device)
 
     def shuffled_batches(self) -> Iterator[Batch]:
-        """One shuffled pass over the training set."""
-        order = torch.randperm(len(self.labels), generator=self.generator("batches"), device=self.device)
-        for index in order.split(self.setting.batch_size):
+        """One shuffled pass over the epoch's rows."""
+        order = torch.randperm(len(self.rows), generator=self.generator("batches"), device=self.device)
+        for index in self.train_images.ahead(self.rows[order].split(self.setting.batch_size)):
             yield Batch(index)
 
     def augmented(self, index: Tensor) -> Tensor:
@@ -91,21 +102,30 @@ class Run:
         """The rows `index` as they are, normalised."""
         return self.train_images.plain(index)
 
-    def forward(self, images: Tensor, network: int = 0) -> Tensor:
+    def forward(self, images: Tensor, network: int | nn.Module = 0) -> Tensor:
         """(B, C) logits in float32, in the network's present mode and the run's precision."""
+        module = self.networks[network] if isinstance(network, int) else network
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.setting.precision == "bf16"):
-            logits = self.networks[network](images)
+            logits = module(images)
         return logits.float()
 
     @torch.no_grad()
+    def evaluation_logits(self, network: nn.Module) -> Tensor:
+        """(len(rows), C) of the epoch's rows, un-augmented, in evaluation mode."""
+        batches = self.train_images.ahead(self.rows.split(EVALUATION_BATCH))
+        with evaluating(network):
+            return torch.cat([self.forward(self.plain(index), network) for index in batches])
+
     def evaluation_losses(self, network: int = 0) -> Tensor:
-        """(N,) cross-entropy of the un-augmented training images on their noisy labels, evaluation mode."""
-        with evaluating(self.networks[network]):
-            logits = [
-                self.forward(self.plain(index), network)
-                for index in torch.arange(len(self.labels), device=self.device).split(EVALUATION_BATCH)
-            ]
-        return torch.nn.functional.cross_entropy(torch.cat(logits), self.labels, reduction="none")
+        """(len(rows),) cross-entropy of `evaluation_logits` on the noisy labels."""
+        logits = self.evaluation_logits(self.networks[network])
+        return nn.functional.cross_entropy(logits, self.labels[self.rows], reduction="none")
+
+    def required_network(self) -> nn.Module:
+        """The first network of the run that this one requires, as that run left it."""
+        network = copy.deepcopy(self.networks[0])
+        load_weights(folder_of(self.store, self.config.required[-1]) / "weights.safetensors", [network])
+        return network
 
     def record(
         self, index: Tensor, losses: Tensor, kept: Tensor | None = None, pseudo_labels: Tensor | None = None
@@ -124,6 +144,7 @@ class Run:
         setting, method = self.setting, self.method
         self.epoch, self.decided = epoch, False
         self._generators, self._numpy_generators = {}, {}
+        self._draw_rows()
         self.losses = torch.full((len(self.labels),), torch.nan, device=self.device)
         self.kept = torch.ones_like(self.losses, dtype=torch.bool)
         self.pseudo_labels = torch.full_like(self.labels, -1)  # -1: none predicted
@@ -171,8 +192,17 @@ class Run:
             )
         rows = torch.arange(len(self.test_labels), device=self.device).split(EVALUATION_BATCH)
         right = {name: 0 for name in predictors}
-        for index in rows:
+        for index in self.test_images.ahead(rows):
             images = self.test_images.plain(index)
             for name, predict in predictors.items():
                 right[name] = right[name] + (predict(images).argmax(1) == self.test_labels[index]).sum()
         return {name: 100.0 * int(count) / len(self.test_labels) for name, count in right.items()}
+
+
+def balanced_rows(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
+    """`count` random rows of `labels` (N,), ascending, of every class as many: all that a rarer class has."""
+    order = generator.permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    sizes = np.bincount(labels)
+    place_in_class = np.arange(len(labels)) - np.repeat(sizes.cumsum() - sizes, sizes)
+    return np.sort(by_class[np.argsort(place_in_class, kind="stable")[:count]])

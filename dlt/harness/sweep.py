@@ -30,12 +30,19 @@ def sweep(
     configs: list[RunConfig], store: Path, device: str, workers: int, data_dir: str | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, str]:  # fmt: skip
-    """Train every configuration that has no finished record in `store`.
+    """Train every configuration that has no finished record in `store`, after the runs that they require.
 
     A run that fails, or a worker that dies, does not stop the others: returned are the names of the
-    failed runs with the reason. Ctrl-C stops all
-    workers; what they had saved is resumed by the next call.
+    failed runs with the reason. Ctrl-C stops all workers; what they had saved is resumed by the next call.
     """
+    todo = [config for config in configs if find_record(config, [store]) is None]
+    required = {run.name: run for config in todo for run in config.required}
+    failures = sweep([*required.values()], store, device, workers, data_dir, say) if required else {}
+    rest = [config for config in configs if config.name not in failures]
+    return failures | _sweep(rest, store, device, workers, data_dir, say)
+
+
+def _sweep(configs, store, device, workers, data_dir, say) -> dict[str, str]:
     todo = deque(config for config in configs if find_record(config, [store]) is None)
     if not todo:
         return {}

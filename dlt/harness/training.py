@@ -13,6 +13,7 @@ from dlt.harness import records
 from dlt.harness.config import RunConfig, config_from_dict
 from dlt.harness.errors import InputError
 from dlt.harness.measures import run_json, summary
+from dlt.harness.networks import load_weights
 from dlt.harness.run import Run
 
 
@@ -31,21 +32,35 @@ def train(
 ) -> Iterator[dict[str, float]]:  # fmt: skip
     """Train `config` to its end, yielding each epoch's row; a run that was stopped goes on where it was.
 
-    A finished run yields nothing. At most `checkpoint_seconds` and an epoch of work are lost by a kill;
-    when the checkpoints were written changes no number. Raises InputError for bad input before anything
-    is written, FloatingPointError at a NaN or infinite loss.
+    The runs that it requires must be finished in `store`. A finished run yields nothing. At most
+    `checkpoint_seconds` and an epoch of work are lost by a kill; when the checkpoints were written changes
+    no number. Raises InputError for bad input before anything is written, FloatingPointError at a NaN or
+    infinite loss.
     """
     target = resolve_device(device)
     folder = records.folder_of(store, config)
     if records.read_record(folder) is not None:
         return
+    _check_required(config, store)
     if config.setting.threads:
         torch.set_num_threads(config.setting.threads)
     torch.backends.cudnn.deterministic = True
-    run = Run(config, target, data_dir)
+    run = Run(config, target, data_dir, store)
     with records.locked(folder):
         _check_disk(run, folder)
         yield from _train_locked(run, folder, checkpoint_seconds)
+
+
+def _check_required(config: RunConfig, store: Path) -> None:
+    for required in config.required:
+        folder = records.folder_of(store, required)
+        if records.read_record(folder) is None:
+            raise InputError(f"run: {config.method} requires {required.name}, which is not finished in {store}")
+        if not (folder / "weights.safetensors").is_file():
+            raise InputError(
+                f"run: {config.method} requires {required.name}, whose weights.safetensors is not in {folder}; "
+                "remove this folder to train it again"
+            )
 
 
 def _check_disk(run: Run, folder: Path) -> None:
@@ -68,7 +83,7 @@ def _train_locked(run: Run, folder: Path, checkpoint_seconds: float) -> Iterator
         row = {"epoch": epoch} | row | run.test_accuracies()
         tested = time.perf_counter()
         row |= run.measures()
-        if epoch in config.loss_epochs:
+        if epoch in config.loss_epochs and not config.setting.epoch_samples:
             progress.keep_losses(run, epoch)
         progress.add(row, trained - started, tested - trained, time.perf_counter() - tested)
         if time.monotonic() - saved >= checkpoint_seconds and epoch < config.setting.epochs:
@@ -151,18 +166,11 @@ def evaluate(
     folder: Path, device: str = "auto", data_dir: str | None = None, dataset: str | None = None
 ) -> dict[str, float]:
     """Test accuracies, in percent, of the weights that a finished run left in `folder`."""
-    from safetensors.torch import load_file
-
     record = records.read_record(folder)
     path = Path(folder) / "weights.safetensors"
     if record is None or not path.is_file():
         raise InputError(f"folder: {folder} holds no finished run with weights.safetensors")
     config = config_from_dict(record.config | ({"dataset": dataset} if dataset else {}))
     run = Run(config, resolve_device(device), data_dir)
-    weights = load_file(path)
-    for i, network in enumerate(run.networks, 1):
-        prefix = f"network{i}."
-        network.load_state_dict(
-            {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-        )
+    load_weights(path, run.networks)
     return run.test_accuracies()
