@@ -1,5 +1,6 @@
 """From a target (table1, ...) to its runs, and from their records to the written table."""
 
+import functools
 import os
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 
 from dlt.artifact import experiments, figures, tables
 from dlt.harness.config import PROFILES, RunConfig
+from dlt.harness.datasets import load
 from dlt.harness.errors import InputError
 from dlt.harness.records import CHECKPOINTS, ROOT, RUNS, find_record, folder_of, is_locked
 from dlt.harness.sweep import default_workers, sweep
@@ -15,9 +17,9 @@ from dlt.harness.training import resolve_device
 
 CACHED_SEEDS = 3
 # Seconds of one epoch of CE training: measured on one core of a Xeon with AVX-512 (digits, mini);
-# guesses until a GPU has been timed (short, paper on an H200; 40 times that on a CPU).
-CE_EPOCH_SECONDS = {"digits": 0.17, "mini": 4.5, "short": 2.0, "paper": 2.0}
-CPU_FACTOR = {"digits": 1, "mini": 1, "short": 40, "paper": 40}
+# guesses until a GPU has been timed (on an H200; 40 times that on a CPU).
+CE_EPOCH_SECONDS = {"preact-digits": 0.15, "preact-mini": 4.3, "preact-resnet18": 2.0, "resnet50": 60.0}
+CPU_FACTOR = {"preact-resnet18": 40, "resnet50": 40}
 
 
 def resolve_profile(name: str) -> str:
@@ -40,17 +42,15 @@ def reproduce(options) -> int:
         store, figures_dir = CHECKPOINTS, ROOT / "figures"
     else:
         store, figures_dir = RUNS, RUNS / "figures"
-        workers = options.workers or default_workers(device, configs)
+        workers = default_workers(device, configs) if options.workers is None else options.workers
         if workers < 1:
-            raise InputError(f"workers: {options.workers} is not at least 1")
+            raise InputError(f"workers: {workers} is not at least 1")
         print(_plan(options, profile, configs, store, device, workers))
         if options.dry_run:
             return 0
         if options.fresh:
             _move_aside(configs, store)
-        failures = sweep(configs, store, device, workers, options.data_dir)
-        if failures:
-            print(f"{len(failures)} runs failed; the same command tries them again")
+        failures = _train(configs, store, device, workers, options.data_dir)
     frame = tables.collect(table, profile, seeds, [store])
     print()
     print(tables.to_markdown(table, profile, frame))
@@ -58,6 +58,16 @@ def reproduce(options) -> int:
     written += figures.accuracy_curves(table, profile, seeds, [store], figures_dir)
     print("written: " + ", ".join(_shown(path) for path in written))
     return 1 if not options.cached and failures else 0
+
+
+def _train(configs: list[RunConfig], store: Path, device: str, workers: int, data_dir: str | None) -> dict[str, str]:
+    """Train what is missing; the failed runs. The data are looked at first, and downloaded once for all workers."""
+    for dataset, profile in {(c.dataset, c.profile) for c in configs if find_record(c, [store]) is None}:
+        load(dataset, profile, data_dir)
+    failures = sweep(configs, store, device, workers, data_dir)
+    if failures:
+        print(f"{len(failures)} runs failed; the same command tries them again")
+    return failures
 
 
 def _seeds(options) -> list[int]:
@@ -80,24 +90,34 @@ def _chosen(configs: list[RunConfig], options) -> list[RunConfig]:
 
 def _plan(options, profile, configs, store, device, workers) -> str:
     missing = [config for config in configs if options.fresh or find_record(config, [store]) is None]
-    seconds = ce_epoch_seconds(profile, device) * sum(config.cost for config in missing) / workers
     return (
         f"{options.target}, profile {profile}: {len(configs)} runs, {len(configs) - len(missing)} finished, "
         f"{len(missing)} to train on {device}, {workers} at a time"
-        + (f": about {_duration(seconds)}" if missing else "")
+        + (f": about {_duration(_seconds(missing, device) / workers)}" if missing else "")
     )
 
 
-def ce_epoch_seconds(profile: str, device: str) -> float:
-    """What an epoch of CE training takes: measured from finished runs here, else the value for our machine."""
-    measured = []
-    for path in sorted(RUNS.glob(f"{profile}/*-ce-s*/timing.csv"))[:5]:
-        import pandas
+def _seconds(configs: list[RunConfig], device: str) -> float:
+    """What training takes, one run after the other."""
+    return sum(config.cost * _ce_epoch_seconds(config, device) for config in configs)
 
-        measured.append(pandas.read_csv(path)[["train_s", "test_s", "measure_s"]].sum(axis=1).median())
+
+def _ce_epoch_seconds(config: RunConfig, device: str) -> float:
+    """An epoch of CE training as runs finished here took it; a value of ours where there are none."""
+    measured = _measured_ce_epochs(RUNS / config.profile, config.dataset_name)
     if measured:
-        return sorted(measured)[len(measured) // 2]
-    return CE_EPOCH_SECONDS[profile] * (CPU_FACTOR[profile] if device == "cpu" else 1)
+        return measured[len(measured) // 2]
+    network = config.setting.network
+    return CE_EPOCH_SECONDS.get(network, 1.0) * (CPU_FACTOR.get(network, 1) if device == "cpu" else 1)
+
+
+@functools.cache
+def _measured_ce_epochs(folder: Path, dataset: str) -> list[float]:
+    """Median seconds of an epoch of each finished CE run, ascending."""
+    import pandas
+
+    paths = sorted(folder.glob(f"{dataset}-*-ce-s*/timing.csv"))
+    return sorted(pandas.read_csv(path, index_col="epoch").sum(axis=1).median() for path in paths)
 
 
 def _duration(seconds: float) -> str:
@@ -153,12 +173,14 @@ def overview(targets: tuple[str, ...]) -> str:
         lines.append(f"{target}: {experiments.TABLES[target].title}")
         for profile in PROFILES:
             configs = experiments.TABLES[target].runs(profile, [1])
+            if not configs:
+                continue
             shipped = sum(
                 find_record(config, [CHECKPOINTS]) is not None
                 for config in experiments.TABLES[target].runs(profile, list(range(1, CACHED_SEEDS + 1)))
             )
             workers = default_workers(device, configs)
-            seconds = ce_epoch_seconds(profile, device) * sum(config.cost for config in configs) / workers
+            seconds = _seconds(configs, device) / workers
             here = sum(find_record(config, [RUNS]) is not None for config in configs)
             lines.append(
                 f"  --profile {profile:7} {len(configs)} runs a seed, about {_duration(seconds)} fresh; "

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dlt.harness.config import RunConfig
 from dlt.harness.errors import InputError
+from dlt.harness.method import METHODS, load_method
 from dlt.harness.records import find_record
 
 MEMORY_PER_WORKER = 1.5e9  # bytes, torch's libraries and a small run's data
@@ -113,6 +114,8 @@ class _Worker:
 def _work(connection: Connection, store: Path, device: str, data_dir: str | None) -> None:
     from dlt.harness.training import train
 
+    for method in METHODS:  # at once: a file edited during a sweep must not change its later runs
+        load_method(method)
     try:
         while True:
             config = connection.recv()
@@ -134,9 +137,7 @@ class _Bar:
     def __init__(self, configs, say):
         from tqdm import tqdm
 
-        from dlt.harness.method import load_method
-
-        self._say, self._load_method = say, load_method
+        self._say = say
         total = sum(config.cost for config in configs)
         self._bar = tqdm(total=total, unit="CE-epoch", file=sys.stderr, smoothing=0.05, dynamic_ncols=True,
                          bar_format="{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} CE-epochs "
@@ -144,7 +145,7 @@ class _Bar:
         self._done = {config.name: 0.0 for config in configs}
 
     def epoch(self, config: RunConfig, row: dict) -> None:
-        method, _ = self._load_method(config.method)
+        method, _ = load_method(config.method)
         done = sum(method.epoch_cost(epoch, config) for epoch in range(1, row["epoch"] + 1))
         self._bar.set_postfix_str(f"{config.method} {row['epoch']}/{config.setting.epochs}", refresh=False)
         self._advance(config, done)

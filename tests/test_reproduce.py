@@ -1,0 +1,113 @@
+"""./reproduce.sh table1 and its relatives, as `python -m dlt`."""
+
+import shutil
+
+import pytest
+
+from dlt.__main__ import main
+from dlt.artifact import reproduce, shipping
+from dlt.harness import records
+from dlt.harness.config import make_config
+from dlt.harness.errors import InputError
+from dlt.harness.training import train
+
+ONE_CELL = ["table1", "--profile", "digits", "--device", "cpu", "--methods", "ce", "--noise", "symmetric0.2"]
+
+
+@pytest.fixture
+def stores(tmp_path, monkeypatch):
+    """Empty runs/, checkpoints/ and figures/ in place of the repository's."""
+    for name in ("RUNS", "CHECKPOINTS"):
+        for module in (records, reproduce):
+            monkeypatch.setattr(module, name, tmp_path / name.lower())
+    monkeypatch.setattr(reproduce, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_one_cell_from_nothing_to_the_table(stores, capsys):
+    assert main([*ONE_CELL, "--dry-run"]) == 0
+    assert "1 runs, 0 finished, 1 to train on cpu" in capsys.readouterr().out
+    assert not (stores / "runs").exists()
+
+    assert main([*ONE_CELL, "--workers", "1"]) == 0
+    out = capsys.readouterr().out
+    run = next((stores / "runs/digits").iterdir())
+    last = records.read_record(run).result["test_accuracy"]["last"]
+    assert f"{run.name}: Last {last:.1f}" in out
+    table = (stores / "runs/figures/digits/table1.md").read_text()
+    assert f" {last:.1f} |" in table
+    assert table in out
+    assert "written: runs/figures/digits/table1.md" in out
+
+    timing = (run / "timing.csv").read_bytes()
+    assert main(ONE_CELL) == 0  # a second call trains nothing
+    assert "1 finished, 0 to train" in capsys.readouterr().out
+    assert (run / "timing.csv").read_bytes() == timing
+
+    assert main(["status", "--profile", "digits"]) == 0
+    out = capsys.readouterr().out
+    assert "table1 (digits): 1 done, 0 running, 0 stopped, 38 missing" in out
+    assert run.name not in out
+
+    assert main(["ship", "--profile", "digits"]) == 0
+    assert main(["table1", "--profile", "digits", "--cached"]) == 0
+    assert f" {last:.1f} |" in (stores / "figures/digits/table1.md").read_text()
+    assert main(["verify"]) == 0
+
+
+def test_fresh_moves_old_runs_aside(stores):
+    config = make_config("digits", "digits", "ce", "symmetric", 0.2)
+    folder = records.folder_of(reproduce.RUNS, config)
+    folder.mkdir(parents=True)
+    (folder / "kept").write_text("me")
+    reproduce._move_aside([config], reproduce.RUNS)
+    assert not folder.exists()
+    assert next((stores / "runs/old").glob(f"*/digits/{config.name}/kept")).read_text() == "me"
+    with records.locked(folder), pytest.raises(InputError, match="trained by another process"):
+        reproduce._move_aside([config], reproduce.RUNS)
+
+
+def test_cached_without_records_is_an_empty_table(stores, capsys):
+    assert main(["table1", "--profile", "mini", "--cached"]) == 0
+    assert "88.1" in capsys.readouterr().out  # the paper's CE at symmetric 0.2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--seeds", "0"], "seeds: 0"), (["--workers", "0"], "workers: 0"), (["--workers", "-2"], "workers: -2"),
+        (["--methods", "dlt"], "methods: dlt not among"), (["--noise", "symmetric0.5"], "noise: symmetric0.5 not"),
+        (["--profile", "huge"], "profile: 'huge'"), (["--device", "cuda"], "device: cuda was asked for"),
+        (["--profile", "mini", "--data-dir", "/nowhere"], "data-dir: /nowhere"),
+    ],
+)  # fmt: skip
+def test_bad_input(stores, capsys, monkeypatch, arguments, line):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["table1", "--profile", "digits", *arguments]) == 2
+    assert line in capsys.readouterr().err
+    assert not (stores / "runs").exists()
+
+
+def test_overview_runs_nothing(stores, capsys):
+    assert main([]) == 0
+    assert "table1" in capsys.readouterr().out
+    assert not list(stores.iterdir())
+
+
+def test_verify_names_what_is_wrong(stores, tiny_config, capsys):
+    for seed in (1, 2, 3):
+        for _ in train(tiny_config("ce", seed=seed), reproduce.RUNS, "cpu"):
+            pass
+    assert shipping.ship(reproduce.RUNS, reproduce.CHECKPOINTS, "digits") == 3
+    assert shipping.ship(reproduce.RUNS, reproduce.CHECKPOINTS, "digits") == 0
+    assert shipping.verify(reproduce.CHECKPOINTS) == []
+    first, second, _ = sorted((reproduce.CHECKPOINTS / "digits").iterdir())
+    assert not (first / "weights.safetensors").exists()
+    text = (first / "epochs.csv").read_text()
+    (first / "epochs.csv").write_text(text.replace("0.02", "0.03", 1))
+    shutil.rmtree(second)
+    assert main(["verify"]) == 1
+    out = capsys.readouterr().out
+    assert f"digits/{first.name}/epochs.csv: changed" in out
+    assert f"digits/{second.name}/run.json: missing" in out
+    assert len(out.splitlines()) == 5
