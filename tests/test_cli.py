@@ -33,7 +33,7 @@ BAD = {
     "setting of a wrong type": (["--method", "ce", "--setting", "epochs=many"], "setting: epochs: 'many' is not int"),
     "precision": (["--method", "ce", "--setting", "precision=fp8"], "setting: precision: 'fp8' is not fp32 or bf16"),
     "negative seed": (["--method", "ce", "--seed", "-1"], "seed: -1 is outside"),
-    "loss epochs": (["--method", "ce", "--loss-epochs", "999"], "loss-epochs: [999] are not all in 1..50"),
+    "loss epochs": (["--method", "ce", "--loss-epochs", "999"], "loss-epochs: [999] are not all in 1..60"),
     "noise on real noise": ([*CLOTHING, "--noise", "asymmetric"], "noise: 'asymmetric'; the labels of clothing1m are"),
     "realised, but unknown": (["--method", "ce", "--noise", "none", "--assumed-rate", "realised"], "with noise none"),
     "no Clothing1M": (

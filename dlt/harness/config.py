@@ -46,7 +46,7 @@ class Setting:
         return tuple(sorted({early, *(max(1, round(share * self.epochs)) for share in shares)}))
 
 
-_DIGITS = Setting("preact-digits", 50, 25, 64, 0.02, 10, 12, 10, 8, 5, threads=1)
+_DIGITS = Setting("preact-digits", 60, 30, 64, 0.02, 10, 12, 10, 8, 6, threads=1)
 _MINI = Setting("preact-mini", 100, 50, 128, 0.05, 16, 16, 20, 16, 10, threads=1)
 _SHORT = Setting("preact-resnet18", 40, 20, 128, 0.02, 5, 5, 200, 8, 5, precision="bf16")
 _PAPER = Setting("preact-resnet18", 300, 150, 128, 0.02, 10, 10, 200, 16, 30, precision="bf16")
