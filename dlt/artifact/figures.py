@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlt.artifact.experiments import Table, dataset_in, headings
+from dlt.artifact.experiments import Column, Table, dataset_in, headings
 from dlt.artifact.tables import to_csv
 from dlt.harness.config import setting_for
 from dlt.harness.errors import InputError
@@ -95,10 +95,10 @@ def _curve(record: Record, accuracy: str) -> "pandas.Series":
 def _draw(table: Table, profile: str, curves: "pandas.DataFrame") -> "Figure":
     from matplotlib.figure import Figure
 
-    columns = table.columns
+    columns = _shown_columns(table, curves)
     down = 2 if len(columns) > 3 else 1
     across = len(columns) // down
-    figure = Figure(figsize=(10, 3 * down), layout="constrained")
+    figure = Figure(figsize=(10 if across > 1 else 8, 3 * down if across > 1 else 4), layout="constrained")
     panels = figure.subplots(down, across, sharex=True, sharey="row", squeeze=False)
     parts = [curves[(curves[KEY] == list(column)).all(axis=1)] for column in columns]
     for i, row in enumerate(panels):
@@ -123,6 +123,13 @@ def _draw(table: Table, profile: str, curves: "pandas.DataFrame") -> "Figure":
     drawn = set(curves["method"])
     _legend(figure, {method: table.rows[method] for method in table.methods if method in drawn})
     return figure
+
+
+def _shown_columns(table: Table, curves: "pandas.DataFrame") -> list[Column]:
+    """The columns that have runs where these are few; else all, to show what is missing."""
+    run = {tuple(key) for key in curves[KEY].drop_duplicates().to_numpy().tolist()}
+    some = [column for column in table.columns if tuple(column) in run]
+    return some if 0 < len(some) <= 3 else table.columns
 
 
 def _limits(parts: list["pandas.DataFrame"]) -> tuple[float, float]:

@@ -1,0 +1,32 @@
+"""The shipped records are whole, are those of today's code, and the committed tables say what they say."""
+
+import pytest
+
+from dlt.artifact import shipping, tables
+from dlt.artifact.experiments import TABLES
+from dlt.harness.config import config_from_dict
+from dlt.harness.records import CHECKPOINTS, ROOT, read_record
+
+FOLDERS = sorted(path.parent for path in CHECKPOINTS.glob("*/*/run.json"))
+
+
+def test_every_file_has_its_sha256():
+    assert shipping.verify(CHECKPOINTS) == []
+    assert len(FOLDERS) > 3
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_record_is_named_after_its_configuration(folder):
+    record = read_record(folder)
+    assert config_from_dict(record.config).name == record.run["name"] == folder.name
+    assert len(record.epochs()) == record.config["setting"]["epochs"]
+    assert record.run["label_noise"]["realised_rate"] <= record.run["label_noise"]["nominal_rate"] + 1e-9
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "figures").glob("*/table*.md")), ids=lambda p: f"{p.parent.name}-{p.stem}"
+)
+def test_committed_tables_are_those_of_the_records(path):
+    table, profile = TABLES[path.stem], path.parent.name
+    frame = tables.collect(table, profile, [1, 2, 3], [CHECKPOINTS])
+    assert path.read_text() == tables.to_markdown(table, profile, frame)
