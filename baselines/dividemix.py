@@ -77,6 +77,8 @@ class DivideMix(Method):
     def check(cls, run_config, config) -> None:
         if config.warmup_epochs < 1:
             raise ValueError("warmup_epochs: 0 is not at least 1")
+        if config.warmup_epochs >= run_config.setting.epochs:
+            raise ValueError(f"warmup_epochs: {config.warmup_epochs} leave none of {run_config.setting.epochs} epochs")
         for name in ("temperature", "mixup_alpha"):
             if getattr(config, name) <= 0:
                 raise ValueError(f"{name}: {getattr(config, name)} is not above 0")

@@ -87,6 +87,7 @@ class RobustLoss(Method):
 class CE(RobustLoss):
     """Standard cross-entropy."""
 
+    keeps_losses = True
     losses = staticmethod(cross_entropy)
 
 

@@ -1,6 +1,6 @@
 """Learning from Noisy Labels via Dynamic Loss Thresholding: an unofficial reproduction.
 
-The paper is five files: threshold.py, semisupervised.py, algorithm.py, noise_rate.py, hard_samples.py.
+The method is three files: threshold.py, semisupervised.py, algorithm.py.
 """
 
 from dlt.harness import label_noise

@@ -77,8 +77,8 @@ def _reproduce_arguments(command) -> None:
     mode.add_argument("--fresh", action="store_true", help="move finished runs aside and train again")
     command.add_argument("--seeds", type=int, help="seeds 1 to N (default 1; with --cached 3)")
     command.add_argument("--workers", type=int, help="runs at a time (default: one a core, one on a GPU)")
-    command.add_argument("--methods", help="only these rows, comma-separated")
-    command.add_argument("--noise", help="only these columns, for example symmetric0.4,asymmetric0.2")
+    command.add_argument("--methods", help="train only these rows, comma-separated")
+    command.add_argument("--noise", help="train only these columns, for example symmetric0.4,asymmetric0.2")
     command.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
     _machine_arguments(command)
 
@@ -90,14 +90,26 @@ def _train_arguments(command) -> None:
         "--dataset", help="digits, cifar10, cifar100, clothing1m or an .npz file (default: by profile)"
     )
     command.add_argument("--noise", default="symmetric", help="the label noise that is put in")
-    command.add_argument("--noise-rate", type=float, default=0.0)
+    command.add_argument("--noise-rate", type=float)
     command.add_argument(
         "--assumed-rate", type=_rate, default="nominal", help="the w of Eq. 7: nominal, realised, 0.38"
     )
     command.add_argument("--seed", type=int, default=1)
-    command.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="of the method")
-    command.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="of the profile")
-    command.add_argument("--loss-epochs", default="", help="keep un-augmented losses at these epochs, 5,10")
+    command.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a field of the method's Config; a wrong name lists them",
+    )
+    command.add_argument(
+        "--setting",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a field of Setting (dlt/harness/config.py)",
+    )
+    command.add_argument("--loss-epochs", help="keep un-augmented losses at these epochs, 5,10")
     command.add_argument("--checkpoint-seconds", type=float, default=10, help="save at most this often (10)")
     command.add_argument("--output", type=Path, help="the store (default: runs/)")
     _machine_arguments(command)
@@ -143,11 +155,11 @@ def _train(options) -> int:
     profile = resolve_profile(options.profile)
     dataset = options.dataset or next((d for p, d in SETTINGS if p == profile), "")
     try:
-        loss_epochs = tuple(int(epoch) for epoch in options.loss_epochs.split(",") if epoch)
+        loss_epochs = options.loss_epochs and tuple(int(epoch) for epoch in options.loss_epochs.split(","))
     except ValueError:
         raise InputError(f"loss-epochs: {options.loss_epochs!r} is not a list like 5,10") from None
     config = make_config(
-        profile, dataset, options.method, options.noise, options.noise_rate, options.seed,
+        profile, dataset, options.method, options.noise, options.noise_rate or 0.0, options.seed,
         options.assumed_rate, _pairs("option", options.option), loss_epochs,
         **_pairs("setting", options.setting),
     )  # fmt: skip
@@ -162,6 +174,8 @@ def _train_one(config, options) -> None:
     from dlt.harness import records
     from dlt.harness.training import train
 
+    if options.noise_rate is None and config.noise != "none":
+        raise InputError(f"noise-rate: give one with --noise {config.noise}, or --noise none")
     store = options.output or records.RUNS
     folder = records.folder_of(store, config)
     print(f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs")

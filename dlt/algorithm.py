@@ -59,7 +59,7 @@ class DLT(Method):
         """Rows are mixed with "clean" ones (the text of 3.1.2) or with any of the batch ("union": MixMatch)."""
         running_statistics: str = "unmixed"
         """The forwards whose images move batch norm's running statistics, by which detection and test see: the
-        "unmixed" views of [18], the "mixed" ones of [20], or "all". Mixed images vary less than real ones."""
+        "unmixed" views of [19], the "mixed" ones of [21], or "all". Mixed images vary less than real ones."""
 
     @classmethod
     def setting_defaults(cls, run_config) -> dict:
@@ -89,6 +89,8 @@ class DLT(Method):
         for name in ("window", "warmup_epochs", "views"):  # the last warm-up epoch fills the first window
             if getattr(config, name) < 1:
                 raise ValueError(f"{name}: {getattr(config, name)} is not at least 1")
+        if config.warmup_epochs >= run_config.setting.epochs:
+            raise ValueError(f"warmup_epochs: {config.warmup_epochs} leave none of {run_config.setting.epochs} epochs")
         for name in ("temperature", "mixup_alpha"):
             if getattr(config, name) <= 0:
                 raise ValueError(f"{name}: {getattr(config, name)} is not above 0")
@@ -134,7 +136,7 @@ class DLT(Method):
             return F.cross_entropy(run.forward(images), run.labels[index], reduction="none")
 
     def _dlt_loss(self, index: Tensor) -> Tensor:
-        """[4, 9-21] One step of DLT after warm-up: the loss L of Eq. 6."""
+        """[4, 9-22] One step of DLT after warm-up: the loss L of Eq. 6."""
         run, config = self.run, self.config
         losses = self._detection_losses(index)
         tau = self.threshold.threshold(self.q)
@@ -162,7 +164,7 @@ class DLT(Method):
 
     @torch.no_grad()
     def _pseudo_labels(self, views: Tensor) -> Tensor:
-        """[18, 19] (B, C) sharpened mean prediction over the K views (K B, ...) of each image, Eq. 4.
+        """[19, 20] (B, C) sharpened mean prediction over the K views (K B, ...) of each image, Eq. 4.
 
         All rows are predicted, with the batch's own statistics, so that shapes are fixed.
         """

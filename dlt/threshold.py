@@ -29,6 +29,8 @@ def selection_proportion(epoch: int, noise_rate: float, warmup_epochs: int, deca
 
 def _quantile(sorted_losses: Tensor, q: float) -> Tensor:
     """Linear interpolation between order statistics, as NumPy's default; no wait for the device."""
+    if not 0 <= q <= 1:
+        raise ValueError(f"q: {q} is outside [0, 1]")
     position = q * (len(sorted_losses) - 1)
     low = math.floor(position)
     high = min(low + 1, len(sorted_losses) - 1)
@@ -42,7 +44,8 @@ class _Recorder:
 
     def _tensor(self, losses) -> Tensor:
         self._numpy = not isinstance(losses, Tensor)
-        return torch.as_tensor(losses).detach()
+        losses = torch.as_tensor(losses).detach()
+        return losses if losses.is_floating_point() else losses.float()
 
     def _answer(self, threshold: Tensor | float):
         return float(threshold) if self._numpy else threshold

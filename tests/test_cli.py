@@ -18,6 +18,7 @@ BAD = {
     "rate without noise": (["--method", "ce", "--noise", "none", "--noise-rate", ".2"], "0.2 with --noise none"),
     "assumed rate": (["--method", "dlt-window", "--assumed-rate", "1.5"], "assumed-rate: 1.5 is outside [0, 1)"),
     "assumed word": (["--method", "dlt-window", "--assumed-rate", "about"], "assumed-rate: 'about' is not"),
+    "only warm-up": (["--method", "dlt-window", "--setting", "epochs=5"], "warmup_epochs: 10 leave none of 5"),
     "unknown profile": (["--method", "ce", "--profile", "tiny"], "profile: 'tiny' is not one of"),
     "data set outside the profile": (["--method", "ce", "--dataset", "cifar10"], "dataset: 'cifar10' is not run in"),
     "missing file": (["--method", "ce", "--dataset", "nowhere.npz"], "dataset: nowhere.npz is not a file"),
@@ -35,9 +36,12 @@ BAD = {
     "negative seed": (["--method", "ce", "--seed", "-1"], "seed: -1 is outside"),
     "loss epochs": (["--method", "ce", "--loss-epochs", "999"], "loss-epochs: [999] are not all in 1..60"),
     "noise on real noise": ([*CLOTHING, "--noise", "asymmetric"], "noise: 'asymmetric'; the labels of clothing1m are"),
-    "realised, but unknown": (["--method", "ce", "--noise", "none", "--assumed-rate", "realised"], "with noise none"),
+    "realised, but unknown": (
+        ["--method", "ce", "--noise", "none", "--noise-rate", "0", "--assumed-rate", "realised"],
+        "with noise none",
+    ),
     "no Clothing1M": (
-        [*CLOTHING, "--noise", "none", "--data-dir", "/nowhere"],
+        [*CLOTHING, "--noise", "none", "--noise-rate", "0", "--data-dir", "/nowhere"],
         "data folder: /nowhere/clothing1m is not a folder; Clothing1M cannot be downloaded",
     ),
     "data folder": (["--method", "ce", "--profile", "mini", "--data-dir", "/nowhere"], "data-dir: /nowhere"),
@@ -54,16 +58,21 @@ def stores(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("arguments", "line"), BAD.values(), ids=BAD)
 def test_bad_input(arguments, line, stores, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert main(TRAIN + arguments) == 2
+    assert main([*TRAIN, "--noise-rate", "0.2", *arguments]) == 2
     error = capsys.readouterr().err
     assert error.count("error: ") == 1
     assert line in error.splitlines()[-1]
     assert not (stores / "runs").exists()
 
 
+def test_noise_needs_a_rate(capsys):
+    assert main([*TRAIN, "--method", "ce"]) == 2
+    assert "noise-rate: give one with --noise symmetric, or --noise none" in capsys.readouterr().err
+
+
 def test_a_damaged_npz_is_one_line(stores, capsys):
     (stores / "broken.npz").write_bytes(b"PK\3\4 no zip")
-    assert main([*TRAIN, "--method", "ce", "--dataset", "broken.npz"]) == 2
+    assert main([*TRAIN, "--method", "ce", "--noise-rate", "0.2", "--dataset", "broken.npz"]) == 2
     assert "broken.npz" in capsys.readouterr().err
 
 

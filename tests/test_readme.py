@@ -7,7 +7,9 @@ import torch
 
 import dlt
 from dlt.artifact.summary import SHOWN, summary
+from dlt.harness.config import make_config
 from dlt.harness.records import CHECKPOINTS, ROOT
+from dlt.harness.training import train
 
 README = (ROOT / "README.md").read_text()
 
@@ -33,6 +35,21 @@ def test_slide_window_in_somebodys_own_loop():
     exec(code, scope)
     assert not model.weight.equal(before)
     assert 0 < scope["clean"].sum() < len(scope["clean"])  # a part of the last batch was kept
+
+
+def test_a_method_of_ones_own(tiny, tmp_path, monkeypatch):
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "class SmallLoss" in block)
+    (tmp_path / "my_method.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def config():
+        return make_config("digits", tiny, "my_method:SmallLoss", "symmetric", 0.4, epochs=2, drop_after=1)
+
+    first, second = train(config(), tmp_path, "cpu")
+    assert second["train_loss"] < first["train_loss"]
+    name = config().name
+    (tmp_path / "my_method.py").write_text(code + "# edited")
+    assert config().name != name  # an edited method is another run
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))

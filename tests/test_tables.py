@@ -332,7 +332,7 @@ def test_clothing1m_beside_the_paper(run, tmp_path):
 # ---------------------------------------------------------------------- experiments
 def test_runs_of_table_1(monkeypatch):
     for name in ("m-correction", "meta-learning"):
-        monkeypatch.setitem(method.METHODS, name, ("baselines.robust_losses:CE", {}))
+        monkeypatch.setitem(method.METHODS, name, ("baselines.robust_losses:SCE", {}))
     table = TABLES["table1"]
     assert "meta-learning" not in table.methods
     assert table.methods == [name for name in ROWS if name in method.METHODS]

@@ -118,3 +118,17 @@ def test_thresholds_do_not_hold_on_to_the_graph():
     losses = torch.rand(4, requires_grad=True)
     window.record(losses * 2)
     assert not window.threshold(0.5).requires_grad
+
+
+def test_whole_numbers_are_losses_too():
+    window = dlt.SlideWindow(1)
+    window.record(np.array([1, 2, 3]))
+    assert window.threshold(0.25) == 1.5
+
+
+@pytest.mark.parametrize("q", [-0.1, 1.1])
+def test_q_is_a_proportion(q):
+    window = dlt.SlideWindow(1)
+    window.record(np.array([1.0, 2.0]))
+    with pytest.raises(ValueError, match="outside"):
+        window.threshold(q)

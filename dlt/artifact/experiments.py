@@ -84,9 +84,7 @@ class Table:
             return None
         if method in SYMMETRIC_ONLY and column.noise == "asymmetric":
             return None
-        # Table 5 estimates the noise rate from the losses of these very runs.
-        loss_epochs = setting_for(profile, dataset).estimation_epochs if method == "ce" else ()
-        return make_config(profile, dataset, method, column.noise, column.rate, seed, loss_epochs=loss_epochs)
+        return make_config(profile, dataset, method, column.noise, column.rate, seed)
 
     def runs(self, profile: str, seeds: list[int], methods: list[str] | None = None) -> list[RunConfig]:
         """Every run that the table reads, seed by seed, so that one whole table is there first."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,7 @@ class RunConfig:
     method_config: dict
     loss_epochs: tuple = ()
     data_sha256: str = ""  # of the user's own arrays: another file under the same name is another run
+    method_sha256: str = ""  # of the file of the user's own class: an edited method is another run
     results_version: int = RESULTS_VERSION
 
     @property
@@ -165,11 +167,12 @@ def _without_defaults(config) -> dict:
 
 def make_config(
     profile, dataset, method, noise="symmetric", noise_rate=0.0, seed=1, assumed_rate="nominal",
-    options=None, loss_epochs=(), **overrides,
+    options=None, loss_epochs=None, **overrides,
 ) -> RunConfig:  # fmt: skip
     """Check every field and fill in what is not given. Raises InputError naming field and value.
 
-    `options` are hyper-parameters of the method; `overrides` are fields of `Setting`.
+    `options` are hyper-parameters of the method; `overrides` are fields of `Setting`; `loss_epochs` None are
+    those of the method.
     """
     setting = setting_for(profile, dataset)
     _check_fields("setting", Setting, overrides)
@@ -193,6 +196,9 @@ def make_config(
         raise InputError(f"assumed-rate: {assumed_rate} is outside [0, 1)")
     if not 0 <= seed < 2**32:
         raise InputError(f"seed: {seed} is outside [0, 2^32)")
+    method_class, _ = load_method(method)
+    if loss_epochs is None:
+        loss_epochs = setting.estimation_epochs if method_class.keeps_losses else ()
     if any(not 1 <= e <= setting.epochs for e in loss_epochs):
         raise InputError(f"loss-epochs: {list(loss_epochs)} are not all in 1..{setting.epochs}")
     epochs = tuple(sorted({*loss_epochs, setting.epochs}))
@@ -200,9 +206,10 @@ def make_config(
     if dataset.endswith(".npz"):
         if not Path(dataset).is_file():
             raise InputError(f"dataset: {dataset} is not a file")
-        digest = hashlib.sha256(Path(dataset).read_bytes()).hexdigest()
+        digest = _sha256(dataset)
+    source = _sha256(inspect.getfile(method_class)) if ":" in method else ""
     config = RunConfig(profile, dataset, method, noise, float(noise_rate), seed, assumed_rate, setting,
-                       {}, epochs, digest)  # fmt: skip
+                       {}, epochs, digest, source)  # fmt: skip
     return dataclasses.replace(config, method_config=_method_config(config, options or {}))
 
 
@@ -230,11 +237,14 @@ def _check_setting(setting: Setting) -> None:
         raise InputError(f"setting: precision: {setting.precision!r} is not fp32 or bf16")
 
 
+def _sha256(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 def ce_config(config: RunConfig) -> RunConfig:
     """Plain CE training on the same data, noise, seed and setting: the very run of the tables' CE row."""
     return make_config(
-        config.profile, config.dataset, "ce", config.noise, config.noise_rate, config.seed,
-        loss_epochs=config.setting.estimation_epochs, **vars(config.setting),
+        config.profile, config.dataset, "ce", config.noise, config.noise_rate, config.seed, **vars(config.setting)
     )  # fmt: skip
 
 

@@ -41,6 +41,8 @@ class Method:
     """Subclass this, override `loss`, and name the class `package.module:Class` on the command line."""
 
     networks = 1
+    keeps_losses = False
+    """Whether runs keep un-augmented losses for the estimates of Section 3.2 where nothing else is asked for."""
 
     @dataclass(frozen=True)
     class Config:
