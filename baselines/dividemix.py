@@ -75,6 +75,8 @@ class DivideMix(Method):
 
     @classmethod
     def check(cls, run_config, config) -> None:
+        if run_config.assumed_rate == "estimated":
+            raise ValueError("assumed-rate: 'estimated', but lambda_u here is chosen by the nominal rate")
         if config.warmup_epochs < 1:
             raise ValueError("warmup_epochs: 0 is not at least 1")
         if config.warmup_epochs >= run_config.setting.epochs:

@@ -66,7 +66,8 @@ class FCorrection(RobustLoss):
 
     def start_epoch(self, epoch):
         if self.transition is None:
-            probabilities = self.run.evaluation_logits(self.run.required_network()).softmax(1)
+            network = self.run.required_network(self.requires(self.run.config))
+            probabilities = self.run.evaluation_logits(network).softmax(1)
             self.transition = estimate_transition(probabilities, self.config.percentile)
 
     def losses(self, logits, labels):

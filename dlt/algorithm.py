@@ -45,8 +45,9 @@ class DLT(Method):
         """K."""
         temperature: float = 0.5
         """T of Eq. 4."""
-        noisy_weight: float = 25.0
-        """lambda_n of Eq. 6, which Algorithm 1 calls lambda_u; per setting, see NOISY_WEIGHTS."""
+        noisy_weight: float | None = 25.0
+        """lambda_n of Eq. 6, which Algorithm 1 calls lambda_u; per setting, see NOISY_WEIGHTS. None: that of the
+        estimated noise rate, which is known when the run starts."""
         regularizer_weight: float = 1.0
         """lambda_r of Eq. 6."""
         ramp_epochs: int = 16
@@ -69,7 +70,7 @@ class DLT(Method):
             "warmup_epochs": setting.warmup_epochs,
             "decay_epochs": setting.decay_epochs,
             "ramp_epochs": setting.ramp_epochs,
-            "noisy_weight": noisy_weight(
+            "noisy_weight": None if run_config.assumed_rate == "estimated" else noisy_weight(
                 run_config.num_classes, run_config.noise, run_config.believed_rate, run_config.dataset
             ),
             "mixup_alpha": MIXUP_ALPHAS.get(run_config.dataset, cls.Config.mixup_alpha),
@@ -106,6 +107,9 @@ class DLT(Method):
     def __init__(self, config, run):
         super().__init__(config, run)
         self.threshold = SlideWindow(config.window) if config.strategy == "window" else LastEpoch()
+        self.noisy_weight = config.noisy_weight
+        if self.noisy_weight is None:
+            self.noisy_weight = noisy_weight(run.num_classes, run.config.noise, run.assumed_rate, run.config.dataset)
 
     def start_epoch(self, epoch: int) -> None:
         config = self.config
@@ -189,9 +193,9 @@ class DLT(Method):
         """lambda_n at this step: it grows linearly over `ramp_epochs` from the end of warm-up on."""
         config = self.config
         if not config.ramp_epochs:
-            return config.noisy_weight
+            return self.noisy_weight
         epochs = self.run.epoch - 1 - config.warmup_epochs + self.step / self.run.steps_per_epoch
-        return config.noisy_weight * min(epochs / config.ramp_epochs, 1.0)
+        return self.noisy_weight * min(epochs / config.ramp_epochs, 1.0)
 
     def metrics(self) -> dict:
         threshold = torch.stack(self.taus).mean() if self.taus else float("nan")

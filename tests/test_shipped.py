@@ -2,7 +2,7 @@
 
 import pytest
 
-from dlt.artifact import shipping, tables
+from dlt.artifact import printing, shipping, tables
 from dlt.artifact.experiments import TABLES
 from dlt.harness.config import config_from_dict
 from dlt.harness.records import CHECKPOINTS, ROOT, read_record
@@ -29,4 +29,4 @@ def test_a_record_is_named_after_its_configuration(folder):
 def test_committed_tables_are_those_of_the_records(path):
     table, profile = TABLES[path.stem], path.parent.name
     frame = tables.collect(table, profile, [1, 2, 3], [CHECKPOINTS])
-    assert path.read_text() == tables.to_markdown(table, profile, frame)
+    assert path.read_text() == printing.to_markdown(tables.text(table, profile, frame))

@@ -6,10 +6,11 @@ import json
 import pandas
 import pytest
 
-from dlt.artifact import paper
+from dlt.artifact import paper, printing, tables
 from dlt.artifact.experiments import PROFILES_LIKE_PAPER, ROWS, TABLES, Column, Table, dataset_in, profile_with
 from dlt.artifact.figures import accuracy_curves, collect_curves
-from dlt.artifact.tables import collect, to_csv, to_latex, to_markdown, write
+from dlt.artifact.printing import to_csv
+from dlt.artifact.tables import collect
 from dlt.harness import method
 from dlt.harness.config import setting_for
 from dlt.harness.errors import InputError
@@ -22,6 +23,18 @@ SMALL = Table(
     {"ce": "CE", "dlt-window": "DLT"},
     {"cifar10": {(c.noise, c.rate): paper.TABLE1[c.noise, c.rate] for c in (SYM, ASYM)}},
 )
+
+
+def markdown(table, profile, frame):
+    return printing.to_markdown(tables.text(table, profile, frame))
+
+
+def latex(table, profile, frame):
+    return printing.to_latex(tables.text(table, profile, frame), profile)
+
+
+def write(table, profile, frame, folder):
+    return printing.write(tables.text(table, profile, frame), profile, frame, folder)
 
 
 @pytest.fixture
@@ -200,8 +213,8 @@ digits,digits,cifar10,asymmetric,0.2,dlt-window,best,85.0,,1,94.3,,3.0,6.5,0.066
 
 
 def test_the_three_formats_word_by_word(frame):
-    assert to_markdown(SMALL, "digits", frame) == MARKDOWN
-    assert to_latex(SMALL, "digits", frame) == LATEX
+    assert markdown(SMALL, "digits", frame) == MARKDOWN
+    assert latex(SMALL, "digits", frame) == LATEX
     assert to_csv(frame) == CSV
 
 
@@ -222,7 +235,7 @@ def grid(markdown):
 
 def test_short_prints_the_paper_and_the_difference(run, tmp_path):
     run("dlt-window", SYM, 1, 95.0, 96.0, profile="short", device="NVIDIA Toy", seconds=1.0)
-    text = to_markdown(SMALL, "short", collect(SMALL, "short", [1], [tmp_path]))
+    text = markdown(SMALL, "short", collect(SMALL, "short", [1], [tmp_path]))
     assert grid(text) == [
         ["Method", "", "sym 0.4", "asym 0.2"],
         ["CE", "Last", "", ""],
@@ -244,14 +257,14 @@ def test_compute_is_counted_by_device(run, tmp_path):
     run("ce", ASYM, 1, 60.0, 80.0, seconds=3600.0)
     run("dlt-window", SYM, 1, 60.0, 80.0, seconds=1800.0)
     run("dlt-window", SYM, 2, 60.0, 80.0, device="NVIDIA Toy", seconds=1800.0)
-    text = to_markdown(SMALL, "digits", collect(SMALL, "digits", [1, 2], [tmp_path]))
+    text = markdown(SMALL, "digits", collect(SMALL, "digits", [1, 2], [tmp_path]))
     hours = "2.0 GPU-hours on NVIDIA Toy; 3.0 device-hours on NVIDIA Toy and Toy CPU; 4.0 core-hours on Toy CPU"
     assert f"- Compute: {hours}; 4 runs." in text
 
 
 @pytest.mark.parametrize("profile", ["digits", "mini", "short", "paper"])
 def test_without_any_run_the_paper_and_the_command_are_printed(profile, tmp_path):
-    text = to_markdown(SMALL, profile, collect(SMALL, profile, [1, 2], [tmp_path]))
+    text = markdown(SMALL, profile, collect(SMALL, profile, [1, 2], [tmp_path]))
     assert "not run yet." in text
     assert "Compute" not in text
     assert ["", "paper", "95.3", "93.9"] in grid(text)
@@ -263,7 +276,7 @@ def test_a_data_set_without_stand_in_prints_the_command_that_fills_it(tmp_path):
     both = dataclasses.replace(SMALL, paper=dict.fromkeys(("cifar10", "cifar100"), SMALL.paper["cifar10"]))
     frame = collect(both, "digits", [1], [tmp_path])
     assert set(frame["dataset"]) == {"digits", ""}
-    text = to_markdown(both, "digits", frame)
+    text = markdown(both, "digits", frame)
     assert grid(text)[0][2:] == [
         "CIFAR-10 sym 0.4",
         "CIFAR-10 asym 0.2",
@@ -272,7 +285,7 @@ def test_a_data_set_without_stand_in_prints_the_command_that_fills_it(tmp_path):
     ]
     assert "`./reproduce.sh table9 --profile short` runs CIFAR-100" in text
     only = dataclasses.replace(SMALL, paper={"cifar100": SMALL.paper["cifar10"]})
-    text = to_markdown(only, "digits", collect(only, "digits", [1], [tmp_path]))
+    text = markdown(only, "digits", collect(only, "digits", [1], [tmp_path]))
     assert "--profile digits" not in text
     assert "nothing stands in for CIFAR-100" in text
 
@@ -281,7 +294,7 @@ def test_beside_gains_the_papers_own_numbers_where_nothing_stands_in(run, tmp_pa
     table = TABLES["table4"]
     run("dividemix", Column("cifar10", "symmetric", 0.5), 1, 80.0, 85.0, table=table)
     run("dividemix-dlt", Column("cifar10", "symmetric", 0.5), 1, 82.0, 86.0, table=table)
-    text = to_markdown(table, "digits", collect(table, "digits", [1], [tmp_path]))
+    text = markdown(table, "digits", collect(table, "digits", [1], [tmp_path]))
     rows = [[row[1], row[3], row[6]] for row in grid(text)]
     assert rows == [
         ["", "CIFAR-10 sym 0.5", "CIFAR-100 sym 0.5"],
@@ -305,7 +318,7 @@ CLOTHING = Column("clothing1m", "none", 0.0)
 def test_clothing1m_has_no_stand_in(profile, tmp_path):
     table = TABLES["table3"]
     assert table.runs(profile, [1]) == []
-    text = to_markdown(table, profile, collect(table, profile, [1], [tmp_path]))
+    text = markdown(table, profile, collect(table, profile, [1], [tmp_path]))
     assert grid(text)[0] == ["Method", "", "Clothing1M"]
     assert [row[2] for row in grid(text)[1::4]] == [""] * 7
     assert [row[2] for row in grid(text)[2::4]] == ["69.2", "69.8", "71.0", "73.5", "74.8", "74.0", "73.6"]
@@ -319,14 +332,14 @@ def test_clothing1m_beside_the_paper(run, tmp_path):
     table = TABLES["table3"]
     for method_name in ("ce", "dividemix", "dlt-window"):
         run(method_name, CLOTHING, 1, 70.0, 73.0, profile="paper", table=table)
-    text = to_markdown(table, "paper", collect(table, "paper", [1], [tmp_path]))
+    text = markdown(table, "paper", collect(table, "paper", [1], [tmp_path]))
     rows = {row[0]: [other[2] for other in grid(text)[i : i + 4]] for i, row in enumerate(grid(text)) if row[0]}
     assert rows["Cross-Entropy (CE)"] == ["70.0", "69.2 / +0.8", "73.0", "69.2 / +3.8"]
     assert rows["DivideMix"] == ["71.0", "74.8 / -3.8", "74.0", "74.8 / -0.8"]  # of the ensemble
     assert rows["DLT (Slide Window)"][:2] == ["70.0", "73.6 / -3.6"]
     assert rows["Meta-Learning"] == ["", "73.5 / —", "", "73.5 / —"]
     assert "Profile paper: Clothing1M; network resnet50, 80 epochs, 1 seed." in text
-    assert r"\begin{tabular}{llr}" in to_latex(table, "paper", collect(table, "paper", [1], [tmp_path]))
+    assert r"\begin{tabular}{llr}" in latex(table, "paper", collect(table, "paper", [1], [tmp_path]))
 
 
 # ---------------------------------------------------------------------- experiments

@@ -1,4 +1,4 @@
-"""From records to figures, each written as PNG, PDF and the plotted numbers as CSV.
+"""From records to figures, each written as PNG, PDF and the plotted numbers as CSV: here the curves of a table.
 
 The same records give the same bytes. matplotlib is imported where it is used: training does without.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlt.artifact.experiments import Column, Table, dataset_in, headings
-from dlt.artifact.tables import to_csv
+from dlt.artifact.printing import to_csv
 from dlt.harness.config import setting_for
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
@@ -57,7 +57,7 @@ def accuracy_curves(table: Table, profile: str, seeds: list[int], stores: list[P
     curves = collect_curves(table, profile, seeds, stores)
     with matplotlib.style.context(["default", LOOK]):
         figure = _draw(table, profile, curves)
-        return _write(figure, curves, Path(folder) / profile / f"{table.name}_curves")
+        return write_figure(figure, curves, Path(folder) / profile / f"{table.name}_curves")
 
 
 def collect_curves(table: Table, profile: str, seeds: list[int], stores: list[Path]) -> "pandas.DataFrame":
@@ -183,7 +183,7 @@ def _legend(figure: "Figure", names: dict[str, str]) -> None:
     figure.legend(lines, names.values(), loc="outside lower center", ncols=len(names) or 1, handlelength=3.2)
 
 
-def _write(figure: "Figure", numbers: "pandas.DataFrame", path: Path) -> list[Path]:
+def write_figure(figure: "Figure", numbers: "pandas.DataFrame", path: Path) -> list[Path]:
     """PNG and PDF without dates, and the numbers as CSV, beside each other."""
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None, "Creator": None}}
     files = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from dlt.artifact import experiments, figures, tables
+from dlt.artifact.targets import TARGETS
 from dlt.harness.config import PROFILES, RunConfig
 from dlt.harness.datasets import load
 from dlt.harness.errors import InputError
@@ -36,8 +36,9 @@ def reproduce(options) -> int:
     profile = resolve_profile(options.profile)
     device = resolve_device(options.device).type
     seeds = _seeds(options)
-    table = experiments.TABLES[options.target]
-    configs = _chosen(table.runs(profile, seeds), options)
+    targets = [*TARGETS.values()] if options.target == "all" else [TARGETS[options.target]]
+    configs = {config.name: config for target in targets for config in target.runs(profile, seeds)}
+    configs = _chosen([*configs.values()], options)
     if options.cached:
         store, figures_dir = CHECKPOINTS, ROOT / "figures"
     else:
@@ -51,12 +52,10 @@ def reproduce(options) -> int:
         if options.fresh:
             _move_aside(configs, store)
         failures = _train(configs, store, device, workers, options.data_dir)
-    frame = tables.collect(table, profile, seeds, [store])
-    print()
-    print(tables.to_markdown(table, profile, frame))
-    written = tables.write(table, profile, frame, figures_dir)
-    written += figures.accuracy_curves(table, profile, seeds, [store], figures_dir)
-    print("written: " + ", ".join(_shown(path) for path in written))
+    for target in targets:
+        text, written = target.write(profile, seeds, [store], figures_dir)
+        print(f"\n{text}" if text else f"{target.name}: {target.title}")
+        print("written: " + ", ".join(_shown(path) for path in written))
     return 1 if not options.cached and failures else 0
 
 
@@ -152,12 +151,12 @@ def _state(config: RunConfig) -> str:
     return "stopped" if (folder / "checkpoint.pt").exists() else "missing"
 
 
-def status(targets: tuple[str, ...], profile: str, seeds: int) -> str:
+def status(profile: str, seeds: int) -> str:
     """A line per run of every target that is not done, and a count per target."""
     profile = resolve_profile(profile)
     lines = []
-    for target in targets:
-        configs = experiments.TABLES[target].runs(profile, list(range(1, seeds + 1)))
+    for target in TARGETS:
+        configs = TARGETS[target].runs(profile, list(range(1, seeds + 1)))
         states = {config.name: _state(config) for config in configs}
         counts = {state: list(states.values()).count(state) for state in ("done", "running", "stopped", "missing")}
         lines.append(f"{target} ({profile}): " + ", ".join(f"{n} {state}" for state, n in counts.items()))
@@ -165,19 +164,19 @@ def status(targets: tuple[str, ...], profile: str, seeds: int) -> str:
     return "\n".join(lines)
 
 
-def overview(targets: tuple[str, ...]) -> str:
+def overview() -> str:
     """What there is, what is cached, and what a fresh run costs here. Runs nothing."""
     device = resolve_device("auto").type
     lines = [f"device: {device}   profile `auto` is {resolve_profile('auto')} here", ""]
-    for target in targets:
-        lines.append(f"{target}: {experiments.TABLES[target].title}")
+    for target in TARGETS:
+        lines.append(f"{target}: {TARGETS[target].title}")
         for profile in PROFILES:
-            configs = experiments.TABLES[target].runs(profile, [1])
+            configs = TARGETS[target].runs(profile, [1])
             if not configs:
                 continue
             shipped = sum(
                 find_record(config, [CHECKPOINTS]) is not None
-                for config in experiments.TABLES[target].runs(profile, list(range(1, CACHED_SEEDS + 1)))
+                for config in TARGETS[target].runs(profile, list(range(1, CACHED_SEEDS + 1)))
             )
             workers = default_workers(device, configs)
             seconds = _seconds(configs, device) / workers

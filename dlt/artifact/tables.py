@@ -1,17 +1,16 @@
-"""From records to a printed table: collect the numbers, then write them as markdown, LaTeX and CSV.
+"""From records to a table of accuracies: collect the numbers, then put them into words.
 
 Only what finished runs of the very configuration measured is shown; the same records give the same bytes.
 """
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlt.artifact.experiments import DATA_NAMES, PROFILES_LIKE_PAPER, Table, dataset_in, headings, profile_with
+from dlt.artifact.printing import Text, compute_note, fixed, signed, with_deviation
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
-from dlt.harness.records import Record, find_record, write_atomic
+from dlt.harness.records import Record, find_record
 
 if TYPE_CHECKING:  # imported where it is used: a server that only trains may lack it
     import pandas
@@ -98,28 +97,20 @@ def _measured(record: Record, accuracy: str) -> tuple[float, float, float, str]:
 
 
 # ---------------------------------------------------------------------- words
-@dataclass(frozen=True)
-class _Text:
-    """A table as text, whatever the format. A method's name stands in the first of its `lines` only."""
-
-    title: str
-    setting: str
-    head: list[str]
-    lines: list[list[str]]
-    notes: list[str]
-
-
-def _text(table: Table, profile: str, frame: "pandas.DataFrame") -> _Text:
+def text(table: Table, profile: str, frame: "pandas.DataFrame") -> Text:
+    """The table that the frame of `collect` fills."""
     seeds = frame["n"].max()
     comparison = "paper / difference" if profile in PROFILES_LIKE_PAPER else "gain / paper's"
     if seeds == 0:
         comparison = "paper"
-    return _Text(
+    return Text(
+        table.name,
         table.title,
         table.describe(profile, seeds, "mean ± standard deviation") + ".",
         ["Method", "", *headings(table.columns)],
         _lines(table, frame, comparison),
         _notes(table, profile, frame, comparison),
+        left=2,
     )
 
 
@@ -132,7 +123,7 @@ def _lines(table: Table, frame: "pandas.DataFrame", comparison: str) -> list[lis
         for metric, label in METRICS.items():
             row = [cells[method, *column, metric] for column in table.columns]
             name = table.rows[method] if metric == "last" else ""
-            lines.append([name, label, *(_accuracy(cell, seeds) for cell in row)])
+            lines.append([name, label, *(with_deviation(cell.mean, cell.std, cell.n, seeds) for cell in row)])
             itself = (method, metric) == (table.baseline, "last")
             compared = [_compared(cell, comparison, itself) for cell in row]
             if any(compared):
@@ -143,25 +134,10 @@ def _lines(table: Table, frame: "pandas.DataFrame", comparison: str) -> list[lis
 def _compared(cell, comparison: str, itself: bool) -> str:
     """What stands under an accuracy; `itself`: the baseline's Last, over which gains are counted."""
     if comparison == "gain / paper's" and not cell.dataset:  # nothing of ours to gain: the number itself
-        return f"paper {_fixed(cell.paper)}" if cell.paper == cell.paper else ""
+        return f"paper {fixed(cell.paper)}" if cell.paper == cell.paper else ""
     if comparison == "gain / paper's" and itself:
         return ""
     return _COMPARISONS[comparison](cell)
-
-
-def _fixed(value: float) -> str:
-    return "" if value != value else f"{value:.1f}"
-
-
-def _signed(value: float) -> str:
-    text = "" if value != value else f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
-
-
-def _accuracy(cell, seeds: int) -> str:
-    """Mean and deviation; the number of seeds where it is less than elsewhere in the table."""
-    deviation = f" ± {_fixed(cell.std)}" if cell.n > 1 else ""
-    return _fixed(cell.mean) + deviation + (f" (n={cell.n})" if 0 < cell.n < seeds else "")
 
 
 def _pair(left: str, right: str) -> str:
@@ -169,9 +145,9 @@ def _pair(left: str, right: str) -> str:
 
 
 _COMPARISONS = {
-    "paper": lambda cell: _fixed(cell.paper),
-    "paper / difference": lambda cell: _pair(_fixed(cell.paper), _signed(cell.difference)),
-    "gain / paper's": lambda cell: _pair(_signed(cell.gain), _signed(cell.paper_gain)),
+    "paper": lambda cell: fixed(cell.paper),
+    "paper / difference": lambda cell: _pair(fixed(cell.paper), signed(cell.difference)),
+    "gain / paper's": lambda cell: _pair(signed(cell.gain), signed(cell.paper_gain)),
 }
 
 
@@ -201,79 +177,4 @@ def _notes(table: Table, profile: str, frame: "pandas.DataFrame", comparison: st
 def _compute(frame: "pandas.DataFrame") -> str:
     cells = frame[(frame["metric"] == "last") & (frame["n"] > 0)]
     hours = cells.groupby("device")["hours"].sum()
-    return f"Compute: {'; '.join(_cost(*cost) for cost in hours.items())}; {cells['n'].sum()} runs."
-
-
-def _cost(device: str, hours: float) -> str:
-    on_cpu = [name.startswith("cpu") for name in device.split(" and ")]
-    unit = "core" if all(on_cpu) else "device" if any(on_cpu) else "GPU"
-    amount = f"{60 * hours:.1f} {unit}-minutes" if hours < 0.05 else f"{hours:.1f} {unit}-hours"
-    return f"{amount} on {device.replace('cpu: ', '')}"
-
-
-# ---------------------------------------------------------------------- formats
-def to_markdown(table: Table, profile: str, frame: "pandas.DataFrame") -> str:
-    """The table as markdown, its columns aligned so that it reads well in a terminal too."""
-    text = _text(table, profile, frame)
-    widths = [max(map(len, column)) for column in zip(text.head, *text.lines, strict=True)]
-    aligned = [str.ljust, str.ljust, *[str.rjust] * len(table.columns)]
-
-    def line(cells):
-        return f"| {' | '.join(pad(c, w) for pad, c, w in zip(aligned, cells, widths, strict=True))} |"
-
-    rule = [("-" if pad is str.ljust else ":").rjust(w, "-") for pad, w in zip(aligned, widths, strict=True)]
-    grid = [line(text.head), line(rule), *map(line, text.lines)]
-    title = f"### Table {table.name.removeprefix('table')}: {text.title}"
-    return "\n\n".join([title, text.setting, "\n".join(grid), "\n".join(f"- {n}" for n in text.notes)]) + "\n"
-
-
-def to_latex(table: Table, profile: str, frame: "pandas.DataFrame") -> str:
-    """The table as a LaTeX float over both columns of a page; it needs the package booktabs."""
-    text = _text(table, profile, frame)
-
-    def line(cells):
-        return " & ".join(map(_latex, cells)) + r" \\"
-
-    body = [r"\addlinespace " * bool(i and cells[0]) + line(cells) for i, cells in enumerate(text.lines)]
-    caption = _latex(f"{text.title[0].upper()}{text.title[1:]}. {text.setting}")
-    return "\n".join([
-        r"\begin{table*}", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{caption}}}", rf"\label{{tab:{table.name}-{profile}}}",
-        rf"\begin{{tabular}}{{ll{'r' * len(table.columns)}}}", r"\toprule", line(text.head), r"\midrule",
-        *body, r"\bottomrule", r"\end{tabular}\par\smallskip\raggedright",
-        *(_latex(note) + r"\par" for note in text.notes), r"\end{table*}", "",
-    ])  # fmt: skip
-
-
-_LATEX = {character: f"\\{character}" for character in "{}$&#_%"} | {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "±": r"$\pm$", "—": "---", "--": "-{}-",
-}  # fmt: skip
-
-
-def _latex(text: str) -> str:
-    """Escaped; `code` in a typewriter font, the sign of a number a minus."""
-    text = re.sub(r"--|[\\{}$&#_%~^±—]", lambda match: _LATEX[match[0]], text)
-    text = re.sub(r"(^| )-(?=\d)", r"\1$-$", text)
-    return re.sub(r"`([^`]*)`", r"\\texttt{\1}", text)
-
-
-def to_csv(frame: "pandas.DataFrame") -> str:
-    """The frame of `collect`, numbers to four decimals."""
-    rounded = frame.round(4)
-    numbers = rounded.select_dtypes("float").columns
-    rounded[numbers] += 0.0  # no -0.0
-    return rounded.to_csv(index=False, lineterminator="\n")
-
-
-def write(table: Table, profile: str, frame: "pandas.DataFrame", folder: Path) -> list[Path]:
-    """Write <folder>/<profile>/<table>.md, .tex and .csv."""
-    texts = {
-        "md": to_markdown(table, profile, frame),
-        "tex": to_latex(table, profile, frame),
-        "csv": to_csv(frame),
-    }
-    paths = [Path(folder) / profile / f"{table.name}.{suffix}" for suffix in texts]
-    for path, text in zip(paths, texts.values(), strict=True):
-        write_atomic(path, text)
-    return paths
+    return compute_note(hours, cells["n"].sum())

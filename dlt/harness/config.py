@@ -6,10 +6,11 @@ import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from dlt.harness.errors import InputError
-from dlt.harness.label_noise import NOISES
-from dlt.harness.method import load_method
+from dlt.harness.label_noise import HUMAN_NOISES, NOISES
+from dlt.harness.method import HARD_SAMPLES, load_method
 
 # Raised by hand whenever a change alters what a run computes: old records then count as not run.
 RESULTS_VERSION = 1
@@ -17,6 +18,8 @@ RESULTS_VERSION = 1
 NUM_CLASSES = {"digits": 10, "cifar10": 10, "cifar100": 100, "clothing1m": 14}
 # Data sets whose labels are noisy as they come, and their published noise rate: none is put in.
 REAL_NOISE = {"clothing1m": 0.38}
+ASSUMED_RATES = ("nominal", "realised", "estimated")
+EPSILON = 8 / 255  # of the adversarial perturbation, in units of a pixel's range
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,10 @@ def setting_for(profile: str, dataset: str) -> Setting:
 class RunConfig:
     """One run, whole: equal configurations give equal results on the same machine.
 
-    `assumed_rate` is the w of Eq. 7 that a method believes ("nominal", "realised" or a number);
-    `noise_rate` is what is put into the labels. `method_config` holds every hyper-parameter of the
-    method. Un-augmented losses of all training samples are kept at `loss_epochs`, but none where an
-    epoch has `epoch_samples`: Clothing1M's million would fill the record.
+    `assumed_rate` is the w of Eq. 7 that a method believes (one of ASSUMED_RATES or a number); `noise_rate` is
+    what is put into the labels. `method_config` holds every hyper-parameter of the method. `hard` adds one hard
+    copy of every clean row (Section 3.3). Un-augmented losses of all training samples are kept at `loss_epochs`,
+    but none where an epoch has `epoch_samples`: Clothing1M's million would fill the record.
     """
 
     profile: str
@@ -105,6 +108,8 @@ class RunConfig:
     setting: Setting
     method_config: dict
     loss_epochs: tuple = ()
+    hard: str = "none"
+    epsilon: float = EPSILON
     data_sha256: str = ""  # of the user's own arrays: another file under the same name is another run
     method_sha256: str = ""  # of the file of the user's own class: an edited method is another run
     results_version: int = RESULTS_VERSION
@@ -129,7 +134,8 @@ class RunConfig:
     @property
     def name(self) -> str:
         """The folder of the run: readable first, then the hash."""
-        noise = self.noise if self.noise == "none" else f"{self.noise}{self.noise_rate:g}"
+        noise = self.noise if self.noise == "none" or self.noise in HUMAN_NOISES else f"{self.noise}{self.noise_rate:g}"
+        noise += "" if self.hard == "none" else f"-{self.hard}"
         method = self.method.replace(":", ".")
         return f"{self.dataset_name}-{noise}-{method}-s{self.seed}-{self.hash}"
 
@@ -150,14 +156,19 @@ class RunConfig:
     def required(self) -> list["RunConfig"]:
         """The runs that must be finished in the same store before this one, in the order to train them."""
         method, _ = load_method(self.method)
-        run = method.requires(self)
-        return [] if run is None else [*run.required, run]
+        runs = [
+            clean_ce_config(self) if self.hard == "adversarial" else None,
+            ce_config(self) if self.assumed_rate == "estimated" else None,
+            method.requires(self),
+        ]
+        return list({r.name: r for run in runs if run is not None for r in [*run.required, run]}.values())
 
     @property
     def cost(self) -> float:
         """Work in epochs of plain CE training, by the method's cost model."""
         method, _ = load_method(self.method)
-        return sum(method.epoch_cost(epoch, self) for epoch in range(1, self.setting.epochs + 1))
+        rows = 1 if self.hard == "none" else 2 - self.noise_rate  # with a copy of every clean one
+        return rows * sum(method.epoch_cost(epoch, self) for epoch in range(1, self.setting.epochs + 1))
 
 
 def _without_defaults(config) -> dict:
@@ -167,7 +178,7 @@ def _without_defaults(config) -> dict:
 
 def make_config(
     profile, dataset, method, noise="symmetric", noise_rate=0.0, seed=1, assumed_rate="nominal",
-    options=None, loss_epochs=None, **overrides,
+    options=None, loss_epochs=None, hard="none", epsilon=EPSILON, **overrides,
 ) -> RunConfig:  # fmt: skip
     """Check every field and fill in what is not given. Raises InputError naming field and value.
 
@@ -184,12 +195,25 @@ def make_config(
         assumed_rate = REAL_NOISE[dataset] if assumed_rate == "nominal" else assumed_rate
     if noise not in NOISES:
         raise InputError(f"noise: {noise!r} is not one of {', '.join(NOISES)}")
+    if noise in HUMAN_NOISES:
+        of_dataset, _, published = HUMAN_NOISES[noise]
+        if dataset != of_dataset:
+            raise InputError(f"noise: {noise!r} are labels of {of_dataset}, not of {dataset}")
+        noise_rate = noise_rate or published
     if not 0 <= noise_rate < 1:
         raise InputError(f"noise-rate: {noise_rate} is outside [0, 1)")
     if noise == "none" and noise_rate:
         raise InputError(f"noise-rate: {noise_rate} with --noise none; give a noise, or 0")
-    if isinstance(assumed_rate, str) and assumed_rate not in ("nominal", "realised"):
-        raise InputError(f"assumed-rate: {assumed_rate!r} is not nominal, realised or a number in [0, 1)")
+    if isinstance(assumed_rate, str) and assumed_rate not in ASSUMED_RATES:
+        raise InputError(f"assumed-rate: {assumed_rate!r} is not {', '.join(ASSUMED_RATES)} or a number in [0, 1)")
+    if assumed_rate == "estimated" and setting.epoch_samples:
+        raise InputError(f"assumed-rate: 'estimated' needs the losses of all rows, which runs on {dataset} do not keep")
+    if hard not in ("none", *HARD_SAMPLES):
+        raise InputError(f"hard: {hard!r} is not one of none, {', '.join(HARD_SAMPLES)}")
+    if hard != "none" and setting.epoch_samples:
+        raise InputError(f"hard: {hard!r} needs all images at once, and {dataset} is read from files")
+    if not 0 < epsilon <= 1:
+        raise InputError(f"epsilon: {epsilon} is outside (0, 1]")
     if noise == "none" and assumed_rate == "realised":
         raise InputError("assumed-rate: 'realised' with noise none, where it is not known; give a number, or nominal")
     if not isinstance(assumed_rate, str) and not 0 <= assumed_rate < 1:
@@ -209,7 +233,7 @@ def make_config(
         digest = _sha256(dataset)
     source = _sha256(inspect.getfile(method_class)) if ":" in method else ""
     config = RunConfig(profile, dataset, method, noise, float(noise_rate), seed, assumed_rate, setting,
-                       {}, epochs, digest, source)  # fmt: skip
+                       {}, epochs, hard, epsilon if hard == "adversarial" else EPSILON, digest, source)  # fmt: skip
     return dataclasses.replace(config, method_config=_method_config(config, options or {}))
 
 
@@ -219,7 +243,9 @@ def _check_fields(owner: str, cls, values: dict) -> None:
     for name, value in values.items():
         if name not in fields:
             raise InputError(f"{owner}: no {name!r}; there is {', '.join(fields) or 'nothing to set'}")
-        kind = int | float if fields[name] is float else fields[name]
+        kind = fields[name]
+        if not isinstance(kind, str) and float in (kind, *get_args(kind)):
+            kind = int | kind
         if not isinstance(kind, str) and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)):
             raise InputError(f"{owner}: {name}: {value!r} is not {getattr(kind, '__name__', kind)}")
 
@@ -244,8 +270,14 @@ def _sha256(path: str) -> str:
 def ce_config(config: RunConfig) -> RunConfig:
     """Plain CE training on the same data, noise, seed and setting: the very run of the tables' CE row."""
     return make_config(
-        config.profile, config.dataset, "ce", config.noise, config.noise_rate, config.seed, **vars(config.setting)
+        config.profile, config.dataset, "ce", config.noise, config.noise_rate, config.seed, hard=config.hard,
+        epsilon=config.epsilon, **vars(config.setting),
     )  # fmt: skip
+
+
+def clean_ce_config(config: RunConfig) -> RunConfig:
+    """Plain CE training on the same data without label noise: the network that adversarial copies are made to fool."""
+    return make_config(config.profile, config.dataset, "ce", "none", 0.0, config.seed, **vars(config.setting))
 
 
 def config_from_dict(values: dict) -> RunConfig:

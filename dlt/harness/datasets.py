@@ -35,6 +35,7 @@ class Images:
     images: np.ndarray | list[str]
     labels: np.ndarray
     class_names: tuple[str, ...]
+    rows: np.ndarray | None = None  # of the whole published set, where these are a part of it
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -142,7 +143,7 @@ def load(dataset: str, profile: str, data_dir: str | Path | None = None, downloa
     if dataset == "clothing1m":
         from dlt.harness.clothing1m import load_clothing1m  # here, because it builds on this module
 
-        return load_clothing1m(_folder(data_dir) / dataset)
+        return load_clothing1m(data_folder(data_dir) / dataset)
     if str(dataset).endswith(".npz"):
         return load_arrays(dataset)
     raise InputError(f"dataset: {dataset!r} is not digits, cifar10, cifar100, clothing1m or a path ending in .npz")
@@ -200,7 +201,8 @@ def _measured(name: str, train: Images, test: Images, flip: bool) -> Dataset:
     return Dataset(name, train, test, tuple(mean.tolist()), tuple(std.tolist()), padding, flip)
 
 
-def _folder(data_dir: str | Path | None) -> Path:
+def data_folder(data_dir: str | Path | None) -> Path:
+    """`data_dir`, else $DLT_DATA, else data/ in the repository."""
     return Path(data_dir or os.environ.get("DLT_DATA") or DEFAULT_FOLDER).expanduser()
 
 
@@ -208,7 +210,7 @@ def _cifar(dataset: str, mini: bool, data_dir: str | Path | None, download: bool
     from torchvision import datasets  # here, because it takes a second and digits do without
 
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[dataset]
-    root = _folder(data_dir)
+    root = data_folder(data_dir)
     if missing := _missing(source, root):
         if data_dir or not download:
             field = "data-dir" if data_dir else "data folder"
@@ -228,7 +230,7 @@ def _first_of_each_class(part, limit: int | None) -> Images:
     """The first `limit` images of each class of a torchvision CIFAR part, in the original order."""
     labels = np.array(part.targets)
     index = np.sort(np.concatenate([np.flatnonzero(labels == c)[:limit] for c in range(len(part.classes))]))
-    return Images(np.ascontiguousarray(part.data[index]), labels[index], tuple(part.classes))
+    return Images(np.ascontiguousarray(part.data[index]), labels[index], tuple(part.classes), index)
 
 
 def _checksums(source) -> dict[str, str]:

@@ -8,12 +8,24 @@ import hashlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from dlt.harness.errors import InputError
 
-NOISES = ("none", "symmetric", "asymmetric", "asymmetric-block5")
+# Labels that people gave (Wei et al., "Learning with Noisy Labels Revisited", ICLR 2022): the data set, the name
+# in its file, and the published share that differs from the clean labels.
+HUMAN_NOISES = {
+    "human-aggre": ("cifar10", "aggre_label", 0.0901),
+    "human-random1": ("cifar10", "random_label1", 0.1723),
+    "human-random2": ("cifar10", "random_label2", 0.1812),
+    "human-random3": ("cifar10", "random_label3", 0.1764),
+    "human-worse": ("cifar10", "worse_label", 0.4021),
+    "human-noisy": ("cifar100", "noisy_label", 0.4020),
+}
+NOISES = ("none", "symmetric", "asymmetric", "asymmetric-block5", *HUMAN_NOISES)
+HUMAN_FILES = {"cifar10": ("CIFAR-10_human.pt", "cifar10n.npz"), "cifar100": ("CIFAR-100_human.pt", "cifar100n.npz")}
 
 DIGITS_MAP = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}
 CIFAR10_MAP = {9: 1, 2: 0, 3: 5, 5: 3, 4: 7}  # truck->automobile, bird->airplane, cat<->dog, deer->horse
@@ -99,6 +111,7 @@ class NoisyLabels:
     clean: np.ndarray
     num_classes: int
     nominal: float  # the rate asked for, in [0, 1)
+    hard: np.ndarray | None = None  # (N,) bool: which are hard copies of clean rows (Section 3.3); None: none
 
     @property
     def realised(self) -> float:
@@ -118,6 +131,37 @@ class NoisyLabels:
         counts = np.zeros((self.num_classes, self.num_classes))
         np.add.at(counts, (self.clean, self.labels), 1)
         return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def human(clean_labels, noise: str, folder: str | Path, rows: np.ndarray | None = None) -> np.ndarray:
+    """The labels that people gave to a CIFAR training set: `noise` is one of HUMAN_NOISES.
+
+    `folder` holds CIFAR-10_human.pt or CIFAR-100_human.pt, as published, or cifar10n.npz or cifar100n.npz with the
+    same arrays. `rows` (N,) are those of the whole training set that are trained on. Raises InputError where no file
+    is there, or its clean labels are not `clean_labels`.
+    """
+    dataset, name, _ = HUMAN_NOISES[noise]
+    path = next((Path(folder) / file for file in HUMAN_FILES[dataset] if (Path(folder) / file).is_file()), None)
+    if path is None:
+        raise InputError(f"noise: {noise!r} needs {' or '.join(HUMAN_FILES[dataset])} in {folder}")
+    try:
+        arrays = _published(path) if path.suffix == ".pt" else np.load(path)
+        labels, clean = (np.asarray(arrays[key], dtype=np.int64) for key in (name, "clean_label"))
+        labels, clean = (values if rows is None else values[rows] for values in (labels, clean))
+    except Exception as error:  # torch, zip and NumPy have each their own
+        raise InputError(f"noise: {path} cannot be read ({error})") from error
+    if not np.array_equal(clean, clean_labels):
+        raise InputError(f"noise: the clean labels in {path} are not those of {dataset}")
+    return labels
+
+
+def _published(path: Path) -> dict[str, np.ndarray]:
+    """The dictionary of arrays in a .pt file, without running code from it."""
+    import torch  # here: the rest of this module needs none
+
+    arrays = [np.ndarray, np.dtype, np._core.multiarray._reconstruct, *(type(np.dtype(c)) for c in "bBhHiIlLqQ")]
+    with torch.serialization.safe_globals(arrays):
+        return torch.load(path, weights_only=True)
 
 
 def corrupt(clean_labels, noise: str, rate: float, num_classes: int, seed: int, dataset: str) -> NoisyLabels:

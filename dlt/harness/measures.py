@@ -27,22 +27,29 @@ def epoch_measures(
 
     `pseudo_labels` (N,) are -1 where none was predicted. A discarded noisy sample is a true positive. Without a
     split (`kept` is None) what depends on it is NaN; the AUC needs only losses. Rows without a loss (NaN: not drawn
-    this epoch) are left out.
+    this epoch) are left out. Hard copies, where there are any, are a third population in the statistics and
+    counts, and right labels in precision, recall and AUC.
     """
     loss = losses.float().cpu().numpy()
     seen = ~np.isnan(loss)
     loss, labels, true_labels = loss[seen], noisy_labels.labels[seen], noisy_labels.clean[seen]
     noisy = labels != true_labels
-    row = _loss_statistics("clean", loss[~noisy]) | _loss_statistics("noisy", loss[noisy])
+    hard = np.zeros_like(noisy) if noisy_labels.hard is None else noisy_labels.hard[seen]
+    clean = ~noisy & ~hard
+    row = _loss_statistics("clean", loss[clean]) | _loss_statistics("noisy", loss[noisy])
+    if hard.any():
+        row |= _loss_statistics("hard", loss[hard])
     row["auc"] = _auc(noisy, loss)
     if kept is None:
-        return row | dict.fromkeys(("clean_kept", "noisy_kept", "precision", "recall", "pseudo_label_accuracy"), np.nan)
+        names = ["clean_kept", "noisy_kept", "hard_kept", "precision", "recall", "pseudo_label_accuracy"]
+        return row | {name: np.nan for name in names if name != "hard_kept" or hard.any()}
     kept, pseudo_labels = kept.cpu().numpy()[seen], pseudo_labels.cpu().numpy()[seen]
     found, discarded = (~kept & noisy).sum(), (~kept).sum()
     guessed = ~kept & (pseudo_labels >= 0)
-    return row | {
-        "clean_kept": int((kept & ~noisy).sum()),
-        "noisy_kept": int((kept & noisy).sum()),
+    counts = {"clean_kept": int((kept & clean).sum()), "noisy_kept": int((kept & noisy).sum())}
+    if hard.any():
+        counts["hard_kept"] = int((kept & hard).sum())
+    return row | counts | {
         "precision": _ratio(found, discarded),
         "recall": _ratio(found, noisy.sum()),
         "pseudo_label_accuracy": _ratio((guessed & (pseudo_labels == true_labels)).sum(), guessed.sum()),
@@ -95,6 +102,7 @@ def run_json(run, result: dict | None) -> str:
                 "realised_rate": None if config.noise == "none" else noisy.realised,  # the true labels are not known
                 "assumed_rate": run.assumed_rate,
                 "samples": len(noisy.labels),
+                **({} if noisy.hard is None else {"hard_samples": int(noisy.hard.sum())}),
                 "sha256": noisy.sha256,
             },
             "device": _device_name(run.device),

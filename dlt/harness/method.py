@@ -28,6 +28,10 @@ METHODS = {
     "dlt-window": ("dlt.algorithm:DLT", {"strategy": "window"}),
 }
 
+# Likewise what the harness takes from the paper's other sections.
+HARD_SAMPLES = {"incomplete": "dlt.hard_samples:incomplete", "adversarial": "dlt.hard_samples:adversarial"}
+NOISE_RATE_ESTIMATE = "dlt.noise_rate:estimate_from_margins"
+
 
 @dataclass
 class Batch:
@@ -99,14 +103,19 @@ class Method:
         """Take back what `state` gave."""
 
 
+def resolve(path: str):
+    """What `package.module:name` names."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
 def load_method(name: str) -> tuple[type[Method], dict]:
     """The class of a method id or of `package.module:Class`, and the options that the id stands for."""
     if name not in METHODS and ":" not in name:
         raise InputError(f"method: {name!r} is not one of {', '.join(METHODS)}, nor a package.module:Class")
     path, preset = METHODS.get(name, (name, {}))
-    module, _, attribute = path.partition(":")
     try:
-        method = getattr(importlib.import_module(module), attribute)
+        method = resolve(path)
     except (ImportError, AttributeError) as error:
         raise InputError(f"method: cannot import {path!r} ({error})") from error
     if not (isinstance(method, type) and issubclass(method, Method)):

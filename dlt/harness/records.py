@@ -3,7 +3,7 @@
 run.json            configuration, versions, device, label noise, result (null until it is finished)
 epochs.csv          the numbers of every epoch
 timing.csv          seconds: the only file that may differ between equal runs
-losses.npz          per-sample losses, decisions and pseudo-labels at the listed epochs
+losses.npz          per-sample losses, decisions and pseudo-labels at the listed epochs; a hard copy of each class
 weights.safetensors the trained networks
 checkpoint.pt       what resuming needs; gone when the run is finished
 """
@@ -145,6 +145,13 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"record: {path} is missing") from None
     except (ValueError, KeyError, OSError) as error:
         raise InputError(f"record: {path} is corrupt ({error}); remove its folder to run it again") from error
+
+
+def early_losses(record: Record) -> dict[int, np.ndarray]:
+    """{epoch: losses (N,)} that a run kept before its learning rate fell, when noisy labels are not yet learnt."""
+    last = min(record.config["setting"]["drop_after"], record.config["setting"]["epochs"] - 1)
+    kept = {int(name.removeprefix("loss_")): v for name, v in record.losses().items() if name.startswith("loss_")}
+    return {epoch: kept[epoch] for epoch in sorted(kept) if epoch <= last}
 
 
 def read_record(folder: Path) -> Record | None:

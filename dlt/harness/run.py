@@ -3,19 +3,20 @@
 import copy
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dlt.harness.config import RunConfig
-from dlt.harness.datasets import load
-from dlt.harness.label_noise import corrupt
+from dlt.harness.config import RunConfig, ce_config, clean_ce_config
+from dlt.harness.datasets import Dataset, data_folder, load
+from dlt.harness.label_noise import HUMAN_NOISES, NoisyLabels, corrupt, human
 from dlt.harness.measures import epoch_measures
-from dlt.harness.method import Batch, Method, load_method
+from dlt.harness.method import HARD_SAMPLES, NOISE_RATE_ESTIMATE, Batch, Method, load_method, resolve
 from dlt.harness.networks import build_network, evaluating, load_weights
-from dlt.harness.records import folder_of
+from dlt.harness.records import early_losses, folder_of, read_record
 
 EVALUATION_BATCH = 256
 
@@ -30,19 +31,18 @@ class Run:
 
     def __init__(self, config: RunConfig, device: torch.device, data_dir: str | None = None, store: Path | None = None):
         self.config, self.setting, self.device, self.store = config, config.setting, device, store
+        self.examples: dict[str, np.ndarray] = {}  # images for the record
         dataset = load(config.dataset, config.profile, data_dir)
-        self.noisy_labels = corrupt(
-            dataset.train.labels, config.noise, config.noise_rate, dataset.num_classes, config.seed,
-            config.dataset,
-        )  # fmt: skip
+        self.noisy_labels = noisy_labels(dataset, config, data_dir)
+        if config.hard != "none":
+            dataset = self._with_hard_copies(dataset)
         self.train_images = dataset.source(dataset.train, device)
         self.test_images = dataset.source(dataset.test, device)
         self.labels = torch.as_tensor(self.noisy_labels.labels, device=device)
         self.rows = torch.arange(len(self.labels), device=device)
         self.test_labels = torch.as_tensor(dataset.test.labels, device=device)
         self.num_classes = dataset.num_classes
-        rates = {"nominal": config.noise_rate, "realised": self.noisy_labels.realised}
-        self.assumed_rate = float(rates.get(config.assumed_rate, config.assumed_rate))
+        self.assumed_rate = self._assumed_rate()
 
         method_class, _ = load_method(config.method)
         self.networks = [
@@ -57,6 +57,39 @@ class Run:
         ]  # fmt: skip
         self.epoch = 0
         self.method: Method = method_class(method_class.Config(**config.method_config), self)
+
+    def _assumed_rate(self) -> float:
+        """w of Eq. 7. With hard copies the nominal rate is that of all rows, as the realised one is."""
+        config = self.config
+        if config.assumed_rate == "estimated":
+            record = read_record(folder_of(self.store, ce_config(config)))
+            return resolve(NOISE_RATE_ESTIMATE)(early_losses(record)).rate
+        realised = self.noisy_labels.realised
+        nominal = config.noise_rate if config.hard == "none" else realised
+        return float({"nominal": nominal, "realised": realised}.get(config.assumed_rate, config.assumed_rate))
+
+    def _with_hard_copies(self, dataset: Dataset) -> Dataset:
+        """The training set with one hard copy of every clean row behind it, and its labels in `noisy_labels`."""
+        config, noisy, train = self.config, self.noisy_labels, dataset.train
+        clean = noisy.labels == noisy.clean
+        images, labels = train.images[clean], noisy.clean[clean]
+        make = resolve(HARD_SAMPLES[config.hard])
+        if config.hard == "adversarial":
+            from torchvision.transforms import Normalize  # here, because it takes a second
+
+            network = build_network(config.setting.network, images.shape[3], dataset.num_classes, 0)
+            load_weights(folder_of(self.store, clean_ce_config(config)) / "weights.safetensors", [network])
+            pixels_in = nn.Sequential(Normalize(dataset.mean, dataset.std), network.to(self.device)).eval()
+            images = make(pixels_in, images, labels, config.epsilon)
+        else:
+            images = make(images, torch.Generator().manual_seed(self._key(0, "hard samples")))
+        _, first = np.unique(labels, return_index=True)
+        self.examples = {"hard_originals": train.images[clean][first], "hard_copies": images[first]}
+        hard = np.repeat([False, True], [len(clean), len(images)])
+        both = (np.concatenate((values, labels)) for values in (noisy.labels, noisy.clean))
+        self.noisy_labels = NoisyLabels(*both, noisy.num_classes, noisy.nominal, hard)
+        train = replace(train, images=np.concatenate((train.images, images)), labels=self.noisy_labels.clean)
+        return replace(dataset, train=train)
 
     # ------------------------------------------------------------------ randomness
     def _key(self, epoch: int, purpose: str) -> int:
@@ -121,10 +154,10 @@ class Run:
         logits = self.evaluation_logits(self.networks[network])
         return nn.functional.cross_entropy(logits, self.labels[self.rows], reduction="none")
 
-    def required_network(self) -> nn.Module:
-        """The first network of the run that this one requires, as that run left it."""
+    def required_network(self, config: RunConfig) -> nn.Module:
+        """The first network of a run that this one requires, as that run left it."""
         network = copy.deepcopy(self.networks[0])
-        load_weights(folder_of(self.store, self.config.required[-1]) / "weights.safetensors", [network])
+        load_weights(folder_of(self.store, config) / "weights.safetensors", [network])
         return network
 
     def record(
@@ -197,6 +230,17 @@ class Run:
             for name, predict in predictors.items():
                 right[name] = right[name] + (predict(images).argmax(1) == self.test_labels[index]).sum()
         return {name: 100.0 * int(count) / len(self.test_labels) for name, count in right.items()}
+
+
+def noisy_labels(dataset: Dataset, config: RunConfig, data_dir: str | None = None) -> NoisyLabels:
+    """The labels that a run trains on, before any hard copies are added."""
+    train = dataset.train
+    if config.noise in HUMAN_NOISES:
+        labels = human(train.labels, config.noise, data_folder(data_dir), train.rows)
+        return NoisyLabels(labels, train.labels, dataset.num_classes, config.noise_rate)
+    return corrupt(
+        train.labels, config.noise, config.noise_rate, dataset.num_classes, config.seed, config.dataset
+    )
 
 
 def balanced_rows(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:

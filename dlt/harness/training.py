@@ -152,7 +152,7 @@ class _Progress:
 
         records.write_atomic(folder / "epochs.csv", records.csv_text(self.rows))
         records.write_atomic(folder / "timing.csv", records.csv_text(self.timing))
-        arrays = {name: array.numpy() for name, array in self.arrays.items()}
+        arrays = {name: array.numpy() for name, array in self.arrays.items()} | run.examples
         records.write_atomic(folder / "losses.npz", records.npz_bytes(arrays))
         weights = {
             f"network{i}.{name}": value.contiguous()
