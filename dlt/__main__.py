@@ -46,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_train)
     _train_arguments(command)
 
+    command = commands.add_parser("estimate", help="noise rate of a data set, from the losses of plain training")
+    command.set_defaults(run=_estimate)
+    command.add_argument("--theta", type=float, default=0.5, help="a label less likely right than this is noisy (0.5)")
+    _data_arguments(command, noise="none")
+    _machine_arguments(command)
+
     command = commands.add_parser("evaluate", help="test accuracy of a finished run's weights")
     command.set_defaults(run=_evaluate)
     command.add_argument("folder", type=Path, help="the folder of the run, with weights.safetensors")
@@ -84,28 +90,15 @@ def _reproduce_arguments(command) -> None:
     _machine_arguments(command)
 
 
-def _train_arguments(command) -> None:
-    command.add_argument("--method", required=True, help="a method id, or package.module:Class")
+def _data_arguments(command, noise: str) -> None:
+    """What is trained on, and where the run is kept."""
     command.add_argument("--profile", default="auto")
     command.add_argument(
         "--dataset", help="digits, cifar10, cifar100, clothing1m or an .npz file (default: by profile)"
     )
-    command.add_argument("--noise", default="symmetric", help="the label noise that is put in")
+    command.add_argument("--noise", default=noise, help=f"the label noise that is put in (default: {noise})")
     command.add_argument("--noise-rate", type=float)
-    command.add_argument(
-        "--assumed-rate", type=_rate, default="nominal",
-        help="the w of Eq. 7: nominal, realised, estimated (trains CE first), 0.38",
-    )
-    command.add_argument("--hard", default="none", help="add hard copies of the clean samples: incomplete, adversarial")
-    command.add_argument("--epsilon", type=float, default=8 / 255, help="of adversarial copies, in [0, 1] (8/255)")
     command.add_argument("--seed", type=int, default=1)
-    command.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a field of the method's Config; a wrong name lists them",
-    )
     command.add_argument(
         "--setting",
         action="append",
@@ -113,9 +106,27 @@ def _train_arguments(command) -> None:
         metavar="NAME=VALUE",
         help="a field of Setting (dlt/harness/config.py)",
     )
-    command.add_argument("--loss-epochs", help="keep un-augmented losses at these epochs, 5,10")
     command.add_argument("--checkpoint-seconds", type=float, default=10, help="save at most this often (10)")
     command.add_argument("--output", type=Path, help="the store (default: runs/)")
+
+
+def _train_arguments(command) -> None:
+    command.add_argument("--method", required=True, help="a method id, or package.module:Class")
+    _data_arguments(command, noise="symmetric")
+    command.add_argument(
+        "--assumed-rate", type=_rate, default="nominal",
+        help="the w of Eq. 7: nominal, realised, estimated (trains CE first), 0.38",
+    )
+    command.add_argument("--hard", default="none", help="add hard copies of the clean samples: incomplete, adversarial")
+    command.add_argument("--epsilon", type=float, default=8 / 255, help="of adversarial copies, in [0, 1] (8/255)")
+    command.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a field of the method's Config; a wrong name lists them",
+    )
+    command.add_argument("--loss-epochs", help="keep un-augmented losses at these epochs, 5,10")
     _machine_arguments(command)
 
 
@@ -152,12 +163,37 @@ def _reproduce(options) -> int:
     return reproduce(options)
 
 
-def _train(options) -> int:
+def _profile_and_dataset(options) -> tuple[str, str]:
     from dlt.artifact.reproduce import resolve_profile
-    from dlt.harness.config import SETTINGS, make_config
+    from dlt.harness.config import SETTINGS
 
     profile = resolve_profile(options.profile)
-    dataset = options.dataset or next((d for p, d in SETTINGS if p == profile), "")
+    return profile, options.dataset or next((d for p, d in SETTINGS if p == profile), "")
+
+
+def _estimate(options) -> int:
+    from dlt.artifact.estimate import estimate
+    from dlt.harness import records
+    from dlt.harness.config import make_config
+    from dlt.harness.datasets import load
+    from dlt.harness.run import noisy_labels
+
+    profile, dataset = _profile_and_dataset(options)
+    config = make_config(
+        profile, dataset, "ce", options.noise, options.noise_rate or 0.0, options.seed,
+        **_pairs("setting", options.setting),
+    )  # fmt: skip
+    _train_one(config, options)
+    record = records.read_record(records.folder_of(options.output or records.RUNS, config))
+    labels = noisy_labels(load(dataset, profile, options.data_dir), config, options.data_dir).labels
+    print(estimate(record, labels, options.theta))
+    return 0
+
+
+def _train(options) -> int:
+    from dlt.harness.config import make_config
+
+    profile, dataset = _profile_and_dataset(options)
     try:
         loss_epochs = options.loss_epochs and tuple(int(epoch) for epoch in options.loss_epochs.split(","))
     except ValueError:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dlt.harness import datasets
+from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import (
     CIFAR10_MAP,
@@ -18,6 +19,7 @@ from dlt.harness.label_noise import (
     asymmetric,
     cifar100_map,
     corrupt,
+    human,
     mapping_for,
     symmetric,
 )
@@ -208,3 +210,42 @@ def test_labels_that_are_not_class_ids_are_refused():
         symmetric(BALANCED / 2, 0.2, 10, 1)
     with pytest.raises(InputError, match="labels: "):
         symmetric(BALANCED.reshape(10, -1), 0.2, 10, 1)
+
+
+# ---------------------------------------------------------------------- labels that people gave
+def human_arrays(count=50):
+    rng = np.random.default_rng(0)
+    clean = np.arange(count) % 10
+    worse = np.where(rng.random(count) < 0.4, (clean + 1) % 10, clean)
+    return {"clean_label": clean.astype(np.uint8), "worse_label": worse.astype(np.uint8)}
+
+
+def test_human_labels_from_both_layouts(tmp_path):
+    arrays = human_arrays()
+    rows = np.arange(0, 50, 3)
+    np.savez(tmp_path / "cifar10n.npz", **arrays)
+    labels = human(arrays["clean_label"][rows].astype(int), "human-worse", tmp_path, rows)
+    np.testing.assert_array_equal(labels, arrays["worse_label"][rows])
+    (tmp_path / "cifar10n.npz").unlink()
+    torch.save({name: values.astype(np.int64) for name, values in arrays.items()}, tmp_path / "CIFAR-10_human.pt")
+    np.testing.assert_array_equal(human(arrays["clean_label"], "human-worse", tmp_path), arrays["worse_label"])
+
+
+def test_human_labels_missing_damaged_or_of_other_images(tmp_path):
+    clean = human_arrays()["clean_label"]
+    with pytest.raises(InputError, match=r"needs CIFAR-10_human\.pt or cifar10n\.npz"):
+        human(clean, "human-worse", tmp_path)
+    (tmp_path / "cifar10n.npz").write_bytes(b"no zip")
+    with pytest.raises(InputError, match="cannot be read"):
+        human(clean, "human-worse", tmp_path)
+    np.savez(tmp_path / "cifar10n.npz", **human_arrays())
+    with pytest.raises(InputError, match="clean labels"):
+        human(clean[::-1], "human-worse", tmp_path)
+
+
+def test_published_human_rates_are_the_nominal_ones():
+    config = make_config("mini", "cifar10", "ce", "human-aggre")
+    assert config.noise_rate == 0.0901
+    assert config.name.startswith("cifar10-human-aggre-ce-s1-")
+    with pytest.raises(InputError, match="labels of cifar10, not of digits"):
+        make_config("digits", "digits", "ce", "human-worse")

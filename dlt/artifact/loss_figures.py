@@ -120,8 +120,8 @@ def figure7(profile: str, seeds: list[int], stores: list[Path], folder: Path) ->
     """Losses of noisy, hard and original clean samples, two kinds of hard ones, under CE and under DLT."""
     titles = {f"{m} {k}": f"{METHODS[m]}; {KINDS[k]}" for k in KINDS for m in METHODS}
     words = (
-        "Loss when a hard copy of each clean sample is added, symmetric noise 0.5: mean (bold), 90% of the samples, all "
-        "(shaded)"
+        "Loss when a hard copy of each clean sample is added, symmetric noise 0.5: mean (bold), 90% of the samples, "
+        "all (shaded)"
     )
     return _loss_panels("figure7", profile, seeds, stores, folder, studies.hard_runs, titles, words)
 

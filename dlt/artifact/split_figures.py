@@ -96,7 +96,8 @@ def figure3(profile: str, seeds: list[int], stores: list[Path], folder: Path) ->
                            textcoords="offset points", fontsize=7, color=style["color"])  # fmt: skip
         mark(panel, config.method_config["warmup_epochs"], "warm-up ends")
         panel.set(xlabel="epoch", ylabel="labels kept (%)", xlim=(1, config.setting.epochs), ylim=(0, 103))
-        panel.legend(loc="center right")
+        if len(frame):
+            panel.legend(loc="center right")
         figure.suptitle(
             "Samples sent to training with their label, of all clean and of all noisy ones: DLT (Slide Window),\n"
             f"symmetric noise 0.5; mean and range of seeds\n{setting_line(profile, len(records))}",

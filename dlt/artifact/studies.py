@@ -106,8 +106,8 @@ def variants(profile: str) -> list[Variant]:
     windows = {"one batch": 1, "a quarter of an epoch": max(1, steps // 4), "an epoch": steps}
     return [
         Variant("our defaults", "", {}),
-        *(Variant("T_grad", f"{round(d * scale)} epochs", options(decay_epochs=round(d * scale)))
-          for d in DECAYS if round(d * scale) != setting.decay_epochs),
+        *(Variant("T_grad", f"{decay} epochs", options(decay_epochs=decay))
+          for decay in dict.fromkeys(round(d * scale) for d in DECAYS) if decay != setting.decay_epochs),
         *(Variant("T_warm", f"{warm} epochs", options(warmup_epochs=warm))
           for warm in (setting.warmup_epochs // 2, 2 * setting.warmup_epochs)),
         *(Variant("w of Eq. 7", rate, {"assumed_rate": rate}) for rate in ("realised", "estimated")),

@@ -1,0 +1,53 @@
+"""`python -m dlt estimate`: the noise rate of a data set, and how likely each label is right."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from dlt.harness.errors import InputError
+from dlt.harness.records import Record, early_losses, write_atomic
+from dlt.noise_rate import estimate_from_margins, estimate_noise_rate
+
+
+def estimate(record: Record, labels: np.ndarray, theta: float) -> str:
+    """Both estimates of a CE run on `labels` (N,) in words; clean_probability.csv beside it: all samples."""
+    import pandas
+
+    if record.config["setting"]["epoch_samples"]:
+        raise InputError(f"record: {record.folder} kept no losses, from which the noise rate is estimated")
+    setting, losses = record.config["setting"], record.losses()
+    early, late = (losses[f"loss_{setting[name]}"] for name in ("early_epoch", "epochs"))
+    if not (before_drop := early_losses(record)):
+        raise InputError(f"record: {record.folder} kept no losses before its learning rate fell")
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            theirs = estimate_noise_rate(early, late, theta)
+        ours = estimate_from_margins(before_drop, theta)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    table = pandas.DataFrame({
+        "label": labels, "clean_probability": ours.clean_probability, "clean_probability_paper": theirs.clean_probability,
+        "early_loss": early.astype(float), "late_loss": late.astype(float),
+    })  # fmt: skip
+    path = record.folder / "clean_probability.csv"
+    write_atomic(path, table.round(6).rename_axis("row").to_csv())
+    noise = record.run["label_noise"]
+    known = []
+    if noise["realised_rate"] is not None:
+        nominal, realised = 100 * noise["nominal_rate"], 100 * noise["realised_rate"]
+        known = [f"put in: {nominal:.1f}% nominal, {realised:.1f}% of the labels are wrong"]
+    return "\n".join([
+        *known,
+        f"estimated noise rate: {100 * ours.rate:.1f}%   "
+        f"(ours: log-odds of the labels, epochs {ours.epochs[0]} to {ours.epochs[-1]})",
+        f"by the paper's rule:  {100 * theirs.rate:.1f}%   "
+        f"(Eq. 8: losses of epochs {setting['early_epoch']} and {setting['epochs']})",
+        *(f"warning: {warning.message}" for warning in warned),
+        f"every sample's probability to be labelled right: {_shown(path)}",
+    ])  # fmt: skip
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
