@@ -63,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--profile", default="auto")
     command.add_argument("--seeds", type=int, default=1, help="seeds 1 to N")
 
+    command = commands.add_parser("notebooks", help="execute the notebooks in place, write figures/report.html")
+    command.set_defaults(run=_notebooks)
+
     command = commands.add_parser("verify", help="check every shipped record against its sha256")
     command.set_defaults(run=_verify)
 
@@ -241,6 +244,12 @@ def _status(options) -> None:
     from dlt.artifact.reproduce import status
 
     print(status(options.profile, options.seeds))
+
+
+def _notebooks(options) -> None:
+    from dlt.artifact.report import NOTEBOOKS, REPORT, execute_all
+
+    print(f"{len(execute_all(NOTEBOOKS, REPORT))} notebooks executed; all their tables and figures: {REPORT}")
 
 
 def _verify(options) -> int:

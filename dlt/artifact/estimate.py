@@ -11,7 +11,7 @@ from dlt.noise_rate import estimate_from_margins, estimate_noise_rate
 
 
 def estimate(record: Record, labels: np.ndarray, theta: float) -> str:
-    """Both estimates of a CE run on `labels` (N,) in words; clean_probability.csv beside it: all samples."""
+    """Both estimates of a CE run on `labels` (N,) in words; clean_probability.csv beside it holds all samples."""
     import pandas
 
     if record.config["setting"]["epoch_samples"]:
@@ -28,7 +28,8 @@ def estimate(record: Record, labels: np.ndarray, theta: float) -> str:
     except ValueError as error:
         raise InputError(str(error)) from error
     table = pandas.DataFrame({
-        "label": labels, "clean_probability": ours.clean_probability, "clean_probability_paper": theirs.clean_probability,
+        "label": labels,
+        "clean_probability": ours.clean_probability, "clean_probability_paper": theirs.clean_probability,
         "early_loss": early.astype(float), "late_loss": late.astype(float),
     })  # fmt: skip
     path = record.folder / "clean_probability.csv"

@@ -66,11 +66,11 @@ def draw_losses(panel: "Axes", part: "pandas.DataFrame", warmup: int | None) -> 
         mark(panel, warmup, "warm-up ends")
 
 
-def mark(panel: "Axes", epoch: float, words: str) -> None:
-    """A thin upright line at an epoch, with what happens there."""
+def mark(panel: "Axes", epoch: float, words: str, height: float = 1.0) -> None:
+    """A thin upright line at an epoch, with what happens there written at a height between 0 and 1."""
     panel.axvline(epoch + 0.5, color="#777777", linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
     panel.annotate(
-        words, (epoch + 0.5, 1), xycoords=("data", "axes fraction"), xytext=(3, -8), textcoords="offset points",
+        words, (epoch + 0.5, height), xycoords=("data", "axes fraction"), xytext=(3, -8), textcoords="offset points",
         fontsize=6, color="#777777",
     )  # fmt: skip
 
@@ -95,8 +95,19 @@ def _loss_panels(name, profile, seeds, stores, folder, runs, titles, words) -> l
             panel.set_ylabel("cross-entropy loss")
         _legend(figure, frame["population"].unique())
         count = int(frame["n"].max()) if len(frame) else 0
-        figure.suptitle(f"{words}\n{setting_line(profile, count)}", x=0.01, ha="left", fontsize=8)
+        words = f"{words}\n{_ends(frame, titles)}{setting_line(profile, count)}"
+        figure.suptitle(words, x=0.01, ha="left", fontsize=8)
         return write_figure(figure, frame, Path(folder) / profile / name)
+
+
+def _ends(frame: "pandas.DataFrame", titles: dict[str, str]) -> str:
+    """The mean losses after the last epoch in words, for a figure of two panels."""
+    if frame.empty or len(titles) > 2:
+        return ""
+    last = frame[frame["epoch"] == frame["epoch"].max()].set_index(["panel", "population"])["mean"]
+    texts = [f"{titles[panel]}: clean {last[panel, 'clean']:.2f}, noisy {last[panel, 'noisy']:.2f}"
+             for panel in titles if (panel, "clean") in last]  # fmt: skip
+    return f"Mean loss after the last epoch: {'; '.join(texts)}\n"
 
 
 def _legend(figure: "Figure", populations) -> None:

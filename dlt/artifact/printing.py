@@ -25,8 +25,8 @@ class Text:
 
     @property
     def heading(self) -> str:
-        """Table 1 for table1, Ablations for ablations."""
-        return re.sub(r"(\d+)$", r" \1", self.name).capitalize()
+        """Table 1 for table1, Figure 7 for figure7_kept, Ablations for ablations."""
+        return re.sub(r"(\d+).*", r" \1", self.name).capitalize()
 
 
 def to_markdown(text: Text) -> str:

@@ -33,30 +33,47 @@ def resolve_profile(name: str) -> str:
 
 def reproduce(options) -> int:
     """Run what is missing of a target and write its table and figure; 1 if a run failed."""
+    targets = [*TARGETS.values()] if options.target == "all" else [TARGETS[options.target]]
+    seeds = _seeds(options)
+    if options.cached:
+        profiles = _cached_profiles(options.profile)
+        for profile in profiles:
+            shown = [t for t in targets if profile == profiles[0] or _has_records(t, profile, seeds)]
+            _write(shown, profile, seeds, CHECKPOINTS, ROOT / "figures")
+        return 0
     profile = resolve_profile(options.profile)
     device = resolve_device(options.device).type
-    seeds = _seeds(options)
-    targets = [*TARGETS.values()] if options.target == "all" else [TARGETS[options.target]]
     configs = {config.name: config for target in targets for config in target.runs(profile, seeds)}
     configs = _chosen([*configs.values()], options)
-    if options.cached:
-        store, figures_dir = CHECKPOINTS, ROOT / "figures"
-    else:
-        store, figures_dir = RUNS, RUNS / "figures"
-        workers = default_workers(device, configs) if options.workers is None else options.workers
-        if workers < 1:
-            raise InputError(f"workers: {workers} is not at least 1")
-        print(_plan(options, profile, configs, store, device, workers))
-        if options.dry_run:
-            return 0
-        if options.fresh:
-            _move_aside(configs, store)
-        failures = _train(configs, store, device, workers, options.data_dir)
+    workers = default_workers(device, configs) if options.workers is None else options.workers
+    if workers < 1:
+        raise InputError(f"workers: {workers} is not at least 1")
+    print(_plan(options, profile, configs, RUNS, device, workers))
+    if options.dry_run:
+        return 0
+    if options.fresh:
+        _move_aside(configs, RUNS)
+    failures = _train(configs, RUNS, device, workers, options.data_dir)
+    _write(targets, profile, seeds, RUNS, RUNS / "figures")
+    return 1 if failures else 0
+
+
+def _write(targets: list, profile: str, seeds: list[int], store: Path, folder: Path) -> None:
     for target in targets:
-        text, written = target.write(profile, seeds, [store], figures_dir)
+        text, written = target.write(profile, seeds, [store], folder)
         print(f"\n{text}" if text else f"{target.name}: {target.title}")
         print("written: " + ", ".join(_shown(path) for path in written))
-    return 1 if not options.cached and failures else 0
+
+
+def _cached_profiles(name: str) -> list[str]:
+    """The profile asked for; for `auto` every one that has shipped records."""
+    shipped = [profile for profile in PROFILES if any((CHECKPOINTS / profile).glob("*/run.json"))]
+    return shipped if name == "auto" and shipped else [resolve_profile(name)]
+
+
+def _has_records(target, profile: str, seeds: list[int]) -> bool:
+    """Whether anything of a target was run in a profile and is shipped."""
+    return any(find_record(config, [CHECKPOINTS]) for config in target.runs(profile, seeds))
 
 
 def _train(configs: list[RunConfig], store: Path, device: str, workers: int, data_dir: str | None) -> dict[str, str]:

@@ -221,4 +221,5 @@ def hard_text(profile: str, frame: "pandas.DataFrame") -> Text:
         "AUC: of the losses, noisy against all others.",
         command_note("figure7", profile, seeds),
     ]
-    return Text("hard", "what DLT keeps when hard samples are added", setting_line(profile, seeds), head, lines, notes)
+    title = "what DLT keeps when hard samples are added"
+    return Text("figure7_kept", title, setting_line(profile, seeds), head, lines, notes)

@@ -1,0 +1,58 @@
+"""What the notebooks call: tables, figures and the numbers behind them, from the records of one store.
+
+Two environment variables serve cached and fresh runs with the same notebook: DLT_RECORDS, `checkpoints`
+(shipped, the default) or `runs`, and DLT_PROFILE, the only profile to show (default: all that have records).
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from IPython.display import Image, Markdown
+
+from dlt.artifact.targets import TARGETS
+from dlt.harness.config import PROFILES
+from dlt.harness.errors import InputError
+from dlt.harness.records import CHECKPOINTS, RUNS, find_record
+
+SEEDS = [1, 2, 3]
+STORES = {"checkpoints": CHECKPOINTS, "runs": RUNS}
+
+
+def store() -> Path:
+    """The folder of records that DLT_RECORDS names."""
+    name = os.environ.get("DLT_RECORDS", "checkpoints")
+    if name not in STORES:
+        raise InputError(f"DLT_RECORDS: {name!r} is not {' or '.join(STORES)}")
+    return STORES[name]
+
+
+def profiles(name: str) -> list[str]:
+    """The profiles in which something of a target was run; DLT_PROFILE alone where it is set."""
+    if only := os.environ.get("DLT_PROFILE"):
+        return [only]
+    there = [p for p in PROFILES if any(find_record(c, [store()]) for c in TARGETS[name].runs(p, SEEDS))]
+    return there or [PROFILES[0]]
+
+
+def table(name: str, profile: str) -> Markdown:
+    """A table of the paper, ours beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        text, _ = TARGETS[name].write(profile, SEEDS, [store()], Path(folder))
+    return Markdown(text)
+
+
+def figure(name: str, profile: str, picture: str | None = None) -> Image:
+    """A figure of the paper; `picture` names another of a target's pictures, such as table1_curves."""
+    with tempfile.TemporaryDirectory() as folder:
+        TARGETS[name].write(profile, SEEDS, [store()], Path(folder))
+        return Image((Path(folder) / profile / f"{picture or name}.png").read_bytes(), width=800)
+
+
+def numbers(name: str, profile: str):
+    """The numbers behind a figure or table: the CSV that is written beside it, as a pandas DataFrame."""
+    import pandas
+
+    with tempfile.TemporaryDirectory() as folder:
+        TARGETS[name].write(profile, SEEDS, [store()], Path(folder))
+        return pandas.read_csv(Path(folder) / profile / f"{name}.csv")
