@@ -99,8 +99,8 @@ def figure3(profile: str, seeds: list[int], stores: list[Path], folder: Path) ->
         if len(frame):
             panel.legend(loc="center right")
         figure.suptitle(
-            "Labels kept, of all clean and of all noisy samples: DLT (Slide Window), symmetric noise 0.5; mean and range "
-            f"of seeds\n{setting_line(profile, len(records))}",
+            "Labels kept, of all clean and of all noisy samples: DLT (Slide Window), symmetric noise 0.5; mean and "
+            f"range of seeds\n{setting_line(profile, len(records))}",
             x=0.01, ha="left", fontsize=8,
         )  # fmt: skip
         return write_figure(figure, frame, Path(folder) / profile / "figure3")
@@ -161,8 +161,8 @@ def figure4(profile: str, seeds: list[int], stores: list[Path], folder: Path) ->
         names = ["epoch", "seed", "test_accuracy", "threshold"]
         frame = pandas.concat(parts) if parts else pandas.DataFrame(columns=names)
         figure.suptitle(
-            "Test accuracy early on, with and without the decreasing threshold: DLT (Slide Window), symmetric noise 0.5; "
-            f"mean, each seed\n{_fluctuation(frame, config['warmup_epochs'])}"
+            "Test accuracy early on, with and without the decreasing threshold: DLT (Slide Window), symmetric noise "
+            f"0.5; mean, each seed\n{_fluctuation(frame, config['warmup_epochs'])}"
             f"{setting_line(profile, frame['seed'].nunique())}",
             x=0.01, ha="left", fontsize=8,
         )  # fmt: skip
