@@ -1,0 +1,91 @@
+"""What others can take along: a trained network with its model card, and the noisy labels of a setting."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from dlt.harness.errors import InputError
+from dlt.harness.label_noise import NoisyLabels
+from dlt.harness.records import Record, read_record, write_atomic
+
+
+def export_model(folder: Path, target: Path) -> list[Path]:
+    """Copy the weights of the finished run in `folder` to `target`, with a model card. The files."""
+    record = read_record(folder)
+    weights = Path(folder) / "weights.safetensors"
+    if record is None or not weights.is_file():
+        raise InputError(f"folder: {folder} holds no finished run with weights.safetensors")
+    _refuse_full(target)
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(weights, target / "model.safetensors")
+    write_atomic(target / "config.json", json.dumps(record.config, indent=1) + "\n")
+    write_atomic(target / "README.md", model_card(record))
+    return [target / name for name in ("model.safetensors", "config.json", "README.md")]
+
+
+def model_card(record: Record) -> str:
+    """What the network is, what it was trained on, how good it is, and what it is not for."""
+    config, noise, result = record.config, record.run["label_noise"], record.result["test_accuracy"]
+    realised = noise["realised_rate"]
+    rate = "unknown (labels as they came)" if realised is None else f"{100 * realised:.1f}%"
+    versions = ", ".join(f"{name} {version}" for name, version in record.run["versions"].items())
+    return f"""---
+license: mit
+library_name: pytorch
+tags: [image-classification, noisy-labels]
+---
+# {record.folder.name}
+
+A {config["setting"]["network"]}, trained with `{config["method"]}` on {config["dataset"]}; label noise: {config["noise"]}.
+
+| | |
+| --- | --- |
+| wrong labels in training | {rate} |
+| test accuracy, mean of the last 10 epochs | {result["last"]:.2f}% |
+| best epoch, chosen on the test set (oracle) | {result["best"]:.2f}% |
+| epochs, batch size, learning rate | {config["setting"]["epochs"]}, {config["setting"]["batch_size"]}, \
+{config["setting"]["learning_rate"]} |
+| seed | {config["seed"]} |
+| label noise, sha256 of the labels | {noise["sha256"]} |
+| device | {record.run["device"]} |
+| code | {record.run["code"]["commit"]} (source {record.run["code"]["source_sha256"]}) |
+| versions | {versions} |
+
+`model.safetensors` holds the weights of every network under `network1.`, `network2.`; `config.json` the whole
+configuration. Load them with
+
+```python
+from dlt.harness.networks import build_network, load_weights
+
+network = build_network("{config["setting"]["network"]}", channels, classes, seed=0)
+load_weights("model.safetensors", [network])  # of two networks, give both
+```
+
+Made to study learning from noisy labels, not for use in products.
+"""
+
+
+def export_noise(noisy: NoisyLabels, about: dict, target: Path) -> list[Path]:
+    """Write the noisy labels of a training set as .npy and .csv with what they are and their sha256. The files."""
+    _refuse_full(target)
+    target.mkdir(parents=True, exist_ok=True)
+    np.save(target / "labels.npy", noisy.labels)
+    pairs = enumerate(zip(noisy.labels, noisy.clean, strict=True))
+    rows = [f"{row},{given},{clean}\n" for row, (given, clean) in pairs]
+    write_atomic(target / "labels.csv", "".join(["row,given,clean\n", *rows]))
+    about = about | {
+        "samples": len(noisy.labels),
+        "nominal_rate": noisy.nominal,
+        "realised_rate": noisy.realised,
+        "sha256_of_int64_labels": noisy.sha256,
+        "transition_matrix": noisy.transition_matrix().round(6).tolist(),
+    }
+    write_atomic(target / "noise.json", json.dumps(about, indent=1) + "\n")
+    return [target / name for name in ("labels.npy", "labels.csv", "noise.json")]
+
+
+def _refuse_full(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"target: {target} is not an empty folder; nothing was overwritten")

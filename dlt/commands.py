@@ -1,0 +1,161 @@
+"""What each command of the command line does. What it needs is imported in it, so that each starts at once."""
+
+import json
+
+from dlt.harness.errors import InputError
+
+
+def _pairs(field: str, texts: list[str]) -> dict:
+    """NAME=VALUE texts as a dictionary; values are JSON where they can be, else text."""
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"{field}: {text!r} is not NAME=VALUE")
+        try:
+            pairs[name.replace("-", "_")] = json.loads(value)
+        except ValueError:
+            pairs[name.replace("-", "_")] = value
+    return pairs
+
+
+def overview(options) -> None:
+    from dlt.artifact.reproduce import overview
+
+    print(overview())
+
+
+def reproduce(options) -> int:
+    from dlt.artifact.reproduce import reproduce
+
+    return reproduce(options)
+
+
+def _profile_and_dataset(options) -> tuple[str, str]:
+    from dlt.artifact.reproduce import resolve_profile
+    from dlt.harness.config import SETTINGS
+
+    profile = resolve_profile(options.profile)
+    return profile, options.dataset or next((d for p, d in SETTINGS if p == profile), "")
+
+
+def estimate(options) -> int:
+    from dlt.artifact.estimate import estimate
+    from dlt.harness import records
+    from dlt.harness.config import make_config
+    from dlt.harness.datasets import load
+    from dlt.harness.run import noisy_labels
+
+    profile, dataset = _profile_and_dataset(options)
+    config = make_config(
+        profile, dataset, "ce", options.noise, options.noise_rate or 0.0, options.seed,
+        **_pairs("setting", options.setting),
+    )  # fmt: skip
+    _train_one(config, options)
+    record = records.read_record(records.folder_of(options.output or records.RUNS, config))
+    labels = noisy_labels(load(dataset, profile, options.data_dir), config, options.data_dir).labels
+    print(estimate(record, labels, options.theta))
+    return 0
+
+
+def train(options) -> int:
+    from dlt.harness.config import make_config
+
+    profile, dataset = _profile_and_dataset(options)
+    try:
+        loss_epochs = options.loss_epochs and tuple(int(epoch) for epoch in options.loss_epochs.split(","))
+    except ValueError:
+        raise InputError(f"loss-epochs: {options.loss_epochs!r} is not a list like 5,10") from None
+    config = make_config(
+        profile, dataset, options.method, options.noise, options.noise_rate or 0.0, options.seed,
+        options.assumed_rate, _pairs("option", options.option), loss_epochs, options.hard, options.epsilon,
+        **_pairs("setting", options.setting),
+    )  # fmt: skip
+    for run in [*config.required, config]:
+        _train_one(run, options)
+    return 0
+
+
+def _train_one(config, options) -> None:
+    from tqdm import tqdm
+
+    from dlt.harness import records
+    from dlt.harness.training import train
+
+    if options.noise_rate is None and config.noise in ("symmetric", "asymmetric", "asymmetric-block5"):
+        raise InputError(f"noise-rate: give one with --noise {config.noise}, or --noise none")
+    store = options.output or records.RUNS
+    folder = records.folder_of(store, config)
+    print(f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs")
+    bar = None
+    for row in train(config, store, options.device, options.data_dir, options.checkpoint_seconds):
+        bar = bar or tqdm(total=config.setting.epochs, initial=row["epoch"] - 1, unit="epoch")
+        bar.set_postfix(test=f"{row['test_accuracy']:.1f}", loss=f"{row['train_loss']:.3f}", refresh=False)
+        bar.update()
+    if bar:
+        bar.close()
+    accuracy = records.read_record(folder).result["test_accuracy"]
+    print(f"Last {accuracy['last']:.2f}, Best (oracle) {accuracy['best']:.2f}: {folder}")
+
+
+def evaluate(options) -> None:
+    from dlt.harness.training import evaluate
+
+    for name, accuracy in evaluate(options.folder, options.device, options.data_dir, options.dataset).items():
+        print(f"{name} {accuracy:.2f}")
+
+
+def export_model(options) -> None:
+    from dlt.artifact.export import export_model
+
+    print("written: " + ", ".join(map(str, export_model(options.folder, options.target))))
+
+
+def export_noise(options) -> None:
+    from dlt.artifact.export import export_noise
+    from dlt.harness.config import make_config
+    from dlt.harness.datasets import load
+    from dlt.harness.run import noisy_labels
+
+    profile, dataset = _profile_and_dataset(options)
+    config = make_config(profile, dataset, "ce", options.noise, options.noise_rate or 0.0, options.seed)
+    noisy = noisy_labels(load(dataset, profile, options.data_dir), config, options.data_dir)
+    about = {"dataset": config.dataset_name, "profile": profile, "noise": config.noise, "seed": config.seed}
+    print("written: " + ", ".join(map(str, export_noise(noisy, about, options.target))))
+
+
+def status(options) -> None:
+    from dlt.artifact.reproduce import status
+
+    print(status(options.profile, options.seeds))
+
+
+def claims(options) -> None:
+    from dlt.artifact.claims import to_markdown
+    from dlt.harness.records import CHECKPOINTS, ROOT, write_atomic
+
+    text = to_markdown([CHECKPOINTS])
+    write_atomic(ROOT / "CLAIMS.md", text)
+    print(text)
+
+
+def notebooks(options) -> None:
+    from dlt.artifact.report import NOTEBOOKS, REPORT, execute_all
+
+    print(f"{len(execute_all(NOTEBOOKS, REPORT))} notebooks executed; all their tables and figures: {REPORT}")
+
+
+def verify(options) -> int:
+    from dlt.artifact.shipping import manifest, verify
+    from dlt.harness.records import CHECKPOINTS
+
+    problems = verify(CHECKPOINTS)
+    print("\n".join(problems) or f"{len(manifest(CHECKPOINTS))} files of shipped records, all as they should be")
+    return 1 if problems else 0
+
+
+def ship(options) -> None:
+    from dlt.artifact.shipping import ship
+    from dlt.harness.records import CHECKPOINTS, RUNS
+
+    print(f"{ship(RUNS, CHECKPOINTS, options.profile)} new records in {CHECKPOINTS}")
