@@ -94,6 +94,7 @@ class DivideMix(Method):
 
     def __init__(self, config, run):
         super().__init__(config, run)
+        self.step = run.compiled(self._step)
         self.history: list[list[Tensor]] = [[], []]  # normalised losses of each network, newest last
 
     # ------------------------------------------------------------------ co-divide
@@ -172,37 +173,41 @@ class DivideMix(Method):
     def _mixmatch_loss(self, batch: CoDivideBatch) -> Tensor:
         run, config = self.run, self.config
         sets = (batch.index, batch.index, batch.unlabelled, batch.unlabelled)
-        views = [run.augmented(rows) for rows in sets]
-        targets = self._targets(batch, views)
-        views = torch.cat(views)
+        views = [run.augmented(rows) for rows in sets if len(rows)]
         weight = run.numpy_generator("mixup weight").beta(config.mixup_alpha, config.mixup_alpha)
-        weight = max(weight, 1 - weight)
-        partners = torch.randperm(len(views), generator=run.generator("mixup partners"), device=views.device)
-        logits = run.forward(mixup(views, partners, weight), batch.network)
+        weights = run.scalars(max(weight, 1 - weight), self.unlabelled_weight(batch.progress))
+        rows = sum(map(len, views))
+        partners = torch.randperm(rows, generator=run.generator("mixup partners"), device=batch.index.device)
+        w = self.splits[batch.network][1][batch.index, None]
+        return self.step(batch.network, views, run.labels[batch.index], w, partners, *weights)
+
+    def _step(self, network: int, views: list[Tensor], labels, w, partners, weight, unlabelled_weight) -> Tensor:
+        """The loss of a batch, without a draw or a wait for the device: one graph for each shape and network."""
+        targets = self._targets(network, views, labels, w)
+        count = 2 * len(labels)
+        views = torch.cat(views)
+        logits = self.run.forward(mixup(views, partners, weight), network)
         targets = mixup(targets, partners, weight)
-        count = 2 * len(batch.index)
         loss = F.cross_entropy(logits[:count], targets[:count]) + prior_regularizer(logits.softmax(1))
         if len(views) > count:
             error = (logits[count:].softmax(1) - targets[count:]).square().mean()
-            loss = loss + self.unlabelled_weight(batch.progress) * error
+            loss = loss + unlabelled_weight.float() * error
         return loss
 
     @torch.no_grad()
-    def _targets(self, batch: CoDivideBatch, views: list[Tensor]) -> Tensor:
+    def _targets(self, network: int, views: list[Tensor], labels: Tensor, w: Tensor) -> Tensor:
         """(rows of views, C): refined labels of X, guessed ones of U, each twice.
 
         As in the authors' code each view is a forward of its own, and the network that learns stays in
         training mode, so that these forwards move its running statistics too.
         """
         run, temperature = self.run, self.config.temperature
-        views = [view for view in views if len(view)]
-        own = [run.forward(view, batch.network).softmax(1) for view in views]
-        labels = F.one_hot(run.labels[batch.index], run.num_classes)
-        w = self.splits[batch.network][1][batch.index, None]
+        own = [run.forward(view, network).softmax(1) for view in views]
+        labels = F.one_hot(labels, run.num_classes)
         refined = sharpen(w * labels + (1 - w) * (own[0] + own[1]) / 2, temperature)
         if len(views) == 2:  # nothing is unlabelled
             return torch.cat([refined, refined])
-        other = 1 - batch.network
+        other = 1 - network
         with evaluating(run.networks[other]):
             others = [run.forward(view, other).softmax(1) for view in views[2:]]
         guessed = sharpen((own[2] + own[3] + others[0] + others[1]) / 4, temperature)

@@ -101,6 +101,7 @@ def _reproduce_arguments(command) -> None:
     mode.add_argument("--fresh", action="store_true", help="move finished runs aside and train again")
     command.add_argument("--seeds", type=int, help="seeds 1 to N (default 1; with --cached 3)")
     command.add_argument("--workers", type=int, help="runs at a time (default: one a core, one on a GPU)")
+    command.add_argument("--time-budget", help="begin no epoch after 90s, 9m or 1.5h; the same command goes on")
     command.add_argument("--methods", help="train only these rows, comma-separated")
     command.add_argument("--noise", help="train only these columns, for example symmetric0.4,asymmetric0.2")
     command.add_argument("--dry-run", action="store_true", help="say what would run, and stop")

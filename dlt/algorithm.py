@@ -107,6 +107,7 @@ class DLT(Method):
     def __init__(self, config, run):
         super().__init__(config, run)
         self.threshold = SlideWindow(config.window) if config.strategy == "window" else LastEpoch()
+        self.step = run.compiled(self._step)
         self.noisy_weight = config.noisy_weight
         if self.noisy_weight is None:
             self.noisy_weight = noisy_weight(run.num_classes, run.config.noise, run.assumed_rate, run.config.dataset)
@@ -115,7 +116,7 @@ class DLT(Method):
         config = self.config
         self.threshold.end_epoch()
         self.q = selection_proportion(epoch, self.run.assumed_rate, config.warmup_epochs, config.decay_epochs)
-        self.step = 0
+        self.steps = 0
         self.taus = []
 
     def loss(self, batch: Batch) -> Tensor:
@@ -127,44 +128,54 @@ class DLT(Method):
         """[5-7] Cross-entropy on one view; the last warm-up epoch fills the window for the first thresholds."""
         losses = F.cross_entropy(self.run.forward(self.run.augmented(index)), self.run.labels[index], reduction="none")
         if self.run.epoch == self.config.warmup_epochs:
-            self.threshold.record(self._detection_losses(index))
+            self.threshold.record(self._detection_losses(self._detection_images(index), self.run.labels[index]))
         self.run.record(index, losses)
         return losses.mean()
 
+    def _detection_images(self, index: Tensor) -> Tensor:
+        return self.run.plain(index) if self.config.detection == "plain" else self.run.augmented(index)
+
     @torch.no_grad()
-    def _detection_losses(self, index: Tensor) -> Tensor:
+    def _detection_losses(self, images: Tensor, labels: Tensor) -> Tensor:
         """[4] (B,) cross-entropy losses of Eq. 1 by which samples are judged, in evaluation mode."""
         run = self.run
-        images = run.plain(index) if self.config.detection == "plain" else run.augmented(index)
         with evaluating(run.networks[0]):
-            return F.cross_entropy(run.forward(images), run.labels[index], reduction="none")
+            return F.cross_entropy(run.forward(images), labels, reduction="none")
 
     def _dlt_loss(self, index: Tensor) -> Tensor:
-        """[4, 9-22] One step of DLT after warm-up: the loss L of Eq. 6."""
+        """[4, 9-22] One step of DLT after warm-up: what it needs is drawn, what it found is noted."""
         run, config = self.run, self.config
-        losses = self._detection_losses(index)
         tau = self.threshold.threshold(self.q)
-        clean = losses <= tau
+        images = self._detection_images(index)
+        views = torch.cat([run.augmented(index) for _ in range(config.views)])
+        keys = torch.rand((2, len(views)), generator=run.generator("mixup partners"), device=views.device)
+        weight = run.numpy_generator("mixup weight").beta(config.mixup_alpha, config.mixup_alpha)
+        weights = run.scalars(max(weight, 1 - weight), self._noisy_weight())
+        loss, losses, clean, pseudo_labels = self.step(images, views, run.labels[index], tau, keys, *weights)
         self.threshold.record(losses)
         self.taus.append(tau)
-
-        views = torch.cat([run.augmented(index) for _ in range(config.views)])
-        pseudo_labels = self._pseudo_labels(views)
-        labels = F.one_hot(run.labels[index], run.num_classes).to(views.dtype)
-        targets = torch.where(clean[:, None], labels, pseudo_labels).repeat(config.views, 1)
         run.record(index, losses, clean, pseudo_labels.argmax(1))
+        self.steps += 1
+        return loss
 
-        clean = clean.repeat(config.views)
-        partners = self._partners(clean)
-        weight = run.numpy_generator("mixup weight").beta(config.mixup_alpha, config.mixup_alpha)
-        weight = max(weight, 1 - weight)
+    def _step(self, images, views, labels, tau, keys, weight, noisy_weight) -> tuple[Tensor, ...]:
+        """The loss L of Eq. 6; the detection losses, which are <= tau, and the pseudo-labels (B, C).
+
+        No draw, no index that depends on the split, no wait for the device: one graph serves every batch.
+        """
+        run, config = self.run, self.config
+        losses = self._detection_losses(images, labels)
+        kept = losses <= tau
+        pseudo_labels = self._pseudo_labels(views)
+        one_hot = F.one_hot(labels, run.num_classes).to(views.dtype)
+        targets = torch.where(kept[:, None], one_hot, pseudo_labels).repeat(config.views, 1)
+        clean = kept.repeat(config.views)
+        partners = keys[0].argsort() if config.partners == "union" else mixup_partners(clean, keys[0], keys[1])
         with self._moving_statistics("mixed"):
             logits = run.forward(mixup(views, partners, weight))
         targets = mixup(targets, partners, weight)
-        loss = clean_loss(logits, targets, clean)
-        loss = loss + self._noisy_weight() * noisy_loss(logits, targets, ~clean)
-        self.step += 1
-        return loss + config.regularizer_weight * prior_regularizer(logits.softmax(1))
+        loss = clean_loss(logits, targets, clean) + noisy_weight.float() * noisy_loss(logits, targets, ~clean)
+        return loss + config.regularizer_weight * prior_regularizer(logits.softmax(1)), losses, kept, pseudo_labels
 
     @torch.no_grad()
     def _pseudo_labels(self, views: Tensor) -> Tensor:
@@ -182,19 +193,12 @@ class DLT(Method):
         moving = self.config.running_statistics in (images, "all")
         return contextlib.nullcontext() if moving else batch_statistics(self.run.networks[0])
 
-    def _partners(self, clean: Tensor) -> Tensor:
-        generator = self.run.generator("mixup partners")
-        if self.config.partners == "union":
-            return torch.rand(clean.shape, generator=generator, device=clean.device).argsort()
-        keys = torch.rand((2, *clean.shape), generator=generator, device=clean.device)
-        return mixup_partners(clean, keys[0], keys[1])
-
     def _noisy_weight(self) -> float:
         """lambda_n at this step: it grows linearly over `ramp_epochs` from the end of warm-up on."""
         config = self.config
         if not config.ramp_epochs:
             return self.noisy_weight
-        epochs = self.run.epoch - 1 - config.warmup_epochs + self.step / self.run.steps_per_epoch
+        epochs = self.run.epoch - 1 - config.warmup_epochs + self.steps / self.run.steps_per_epoch
         return self.noisy_weight * min(epochs / config.ramp_epochs, 1.0)
 
     def metrics(self) -> dict:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 import dlt
 from dlt.harness.method import Batch
 from dlt.harness.run import Run
+from dlt.semisupervised import mixup_partners
 
 CPU = torch.device("cpu")
 
@@ -65,8 +66,8 @@ def test_a_step_equals_the_indexed_algorithm(run, monkeypatch, kept):
     taus = {"some": run.method.threshold.threshold(0.6), "all": torch.tensor(torch.inf), "none": torch.tensor(-1.0)}
     monkeypatch.setattr(run.method.threshold, "threshold", lambda q: taus[kept])
     drawn = {}
-    make_partners = run.method._partners
-    monkeypatch.setattr(run.method, "_partners", lambda clean: drawn.setdefault("partners", make_partners(clean)))
+    partners_of = lambda *arguments: drawn.setdefault("partners", mixup_partners(*arguments))  # noqa: E731
+    monkeypatch.setattr("dlt.algorithm.mixup_partners", partners_of)
     make_views = run.augmented
     monkeypatch.setattr(run, "augmented", lambda i: drawn.setdefault(len(drawn), make_views(i)))
 
@@ -78,7 +79,7 @@ def test_a_step_equals_the_indexed_algorithm(run, monkeypatch, kept):
 
     run.networks[0].load_state_dict(before)
     run.networks[0].zero_grad()
-    run.method.step = 0
+    run.method.steps = 0
     run._numpy_generators = {}
     beta = run.numpy_generator("mixup weight").beta(4, 4)
     views = torch.cat([drawn[0], drawn[1]])
@@ -149,7 +150,7 @@ def test_noisy_weight_grows_over_the_ramp(tiny_config):
     for epoch in (2, 3, 4):
         begin_epoch(run, epoch)
         for step in range(steps):
-            run.method.step = step
+            run.method.steps = step
             weights.append(run.method._noisy_weight())
     np.testing.assert_allclose(weights, 25 * np.minimum(np.arange(12) / 8, 1))
 
@@ -174,3 +175,29 @@ def test_extreme_rates_stay_finite(tiny_config, rate):
     assert np.isfinite(row["train_loss"])
     kept = row["clean_kept"] + row["noisy_kept"]
     assert kept > 225 if rate == 0 else kept < 75
+
+
+def counting(graphs):
+    """A compiler that only counts the graphs and runs them as they are."""
+    return lambda graph, inputs: graphs.append(graph) or graph.forward
+
+
+def test_a_step_compiles_to_one_graph(tiny_config):
+    """Whatever the split: `compiled` asks for fullgraph and fixed shapes. The eager backend needs no compiler."""
+    run = Run(tiny_config("dlt-window"), CPU)
+    run.train_epoch(1)
+    begin_epoch(run, 2)
+    graphs = []
+    step = torch.compile(run.method._step, fullgraph=True, dynamic=False, backend=counting(graphs))
+    index = torch.arange(40)
+    images, views = run.plain(index), torch.cat([run.augmented(index) for _ in range(2)])
+    keys = torch.rand(2, 80, generator=torch.Generator().manual_seed(0))
+    for tau, weight in ((1.4, 0.0), (-1.0, 5.0), (torch.inf, 25.0)):
+        before = {name: value.clone() for name, value in run.networks[0].state_dict().items()}
+        arguments = (images, views, run.labels[index], torch.tensor(tau), keys, *run.scalars(0.7, weight))
+        expected = run.method._step(*arguments)
+        run.networks[0].load_state_dict(before)
+        for got, value in zip(step(*arguments), expected, strict=True):
+            torch.testing.assert_close(got, value)
+    assert len(graphs) == 1
+    assert run.networks[0].training

@@ -1,5 +1,7 @@
 """DivideMix part by part: the split, the batches, the targets and the loss of each branch."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -136,7 +138,8 @@ def test_targets(make_run, network):
     views = [run.augmented(rows) for rows in (batch.index, batch.index, batch.unlabelled, batch.unlabelled)]
     with torch.no_grad():
         expected = slow_targets(run, batch, views)
-    got = run.method._targets(batch, views)
+    w = torch.full((10, 1), 0.8)
+    got = run.method._targets(network, views, run.labels[batch.index], w)
     assert got.shape == (36, 4)
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
     assert run.networks[network].training
@@ -148,7 +151,7 @@ def test_mixmatch_loss(make_run, monkeypatch):
     batch = CoDivideBatch(torch.arange(10), 0, torch.arange(200, 208), progress=0.5)
     targets = torch.rand(36, 4, generator=torch.Generator().manual_seed(0)).softmax(1)
     logits = torch.randn(36, 4, generator=torch.Generator().manual_seed(1))
-    monkeypatch.setattr(run.method, "_targets", lambda batch, views: targets)
+    monkeypatch.setattr(run.method, "_targets", lambda *arguments: targets)
     monkeypatch.setattr(run, "forward", lambda images, network=0: logits)
     loss = run.method.loss(batch).item()
 
@@ -208,3 +211,23 @@ def test_every_network_and_the_ensemble_are_tested(make_run):
         "test_accuracy", "test_accuracy_network1", "test_accuracy_network2", "test_accuracy_ensemble"
     ]  # fmt: skip
     assert accuracies["test_accuracy"] == accuracies["test_accuracy_network1"]
+
+
+def counting(graphs):
+    """A compiler that only counts the graphs and runs them as they are."""
+    return lambda graph, inputs: graphs.append(graph) or graph.forward
+
+
+def test_a_step_compiles_to_one_graph_a_network(make_run):
+    run = make_run()
+    graphs = []
+    step = torch.compile(run.method._step, fullgraph=True, dynamic=False, backend=counting(graphs))
+    for network in (0, 1, 0):
+        views = [run.augmented(torch.arange(rows)) for rows in (10, 10, 8, 8)]
+        arguments = (views, run.labels[:10], torch.full((10, 1), 0.8), torch.randperm(36), *run.scalars(0.7, 25.0))
+        before = deepcopy([n.state_dict() for n in run.networks])
+        expected = run.method._step(network, *arguments)
+        for module, state in zip(run.networks, before, strict=True):
+            module.load_state_dict(state)
+        torch.testing.assert_close(step(network, *arguments), expected)
+    assert len(graphs) == 2

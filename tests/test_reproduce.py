@@ -1,5 +1,6 @@
 """./reproduce.sh table1 and its relatives, as `python -m dlt`."""
 
+import math
 import shutil
 
 import pytest
@@ -76,6 +77,7 @@ def test_cached_without_records_is_an_empty_table(stores, capsys):
     ("arguments", "line"),
     [
         (["--seeds", "0"], "seeds: 0"), (["--workers", "0"], "workers: 0"), (["--workers", "-2"], "workers: -2"),
+        (["--time-budget", "soon"], "time-budget: 'soon'"), (["--time-budget=-3m"], "time-budget: '-3m'"),
         (["--methods", "dlt"], "methods: dlt not among"), (["--noise", "symmetric0.5"], "noise: symmetric0.5 not"),
         (["--profile", "huge"], "profile: 'huge'"), (["--device", "cuda"], "device: cuda was asked for"),
         (["--profile", "mini", "--data-dir", "/nowhere"], "data-dir: /nowhere"),
@@ -86,6 +88,16 @@ def test_bad_input(stores, capsys, monkeypatch, arguments, line):
     assert main(["table1", "--profile", "digits", *arguments]) == 2
     assert line in capsys.readouterr().err
     assert not (stores / "runs").exists()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("9m", 540), ("1.5h", 5400), ("20", 20), (None, math.inf)])
+def test_time_budgets(text, seconds):
+    assert reproduce._budget(text) == seconds
+
+
+def test_a_time_budget_says_what_is_left(stores, capsys):
+    assert main([*ONE_CELL, "--time-budget", "0.001s"]) == 0
+    assert "time is up: 1 runs are left" in capsys.readouterr().out
 
 
 def test_overview_runs_nothing(stores, capsys):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import types
 from copy import deepcopy
 
@@ -171,7 +172,7 @@ def test_two_processes_cannot_take_one_run(tiny_config, tmp_path):
     with pytest.raises(InputError, match="trained by another process"):
         next(train(config, tmp_path, "cpu"))
     first.close()
-    assert len(list(train(config, tmp_path, "cpu"))) == 3
+    assert len(list(train(config, tmp_path, "cpu"))) == 2  # what was stopped had been saved
 
 
 def test_no_space_left_keeps_what_was_saved(tiny_config, tmp_path, monkeypatch):
@@ -258,3 +259,27 @@ def test_the_hash_names_what_decides_the_numbers(tiny):
     different = [name(), name(seed=2), name(noise_rate=0.2), name(precision="bf16"), name(threads=2), name(epochs=3)]
     assert len(set(different)) == len(different)
     assert name() == name()
+
+
+def test_a_deadline_stops_at_an_epoch_and_the_next_call_goes_on(tiny_config, tmp_path):
+    configs = [tiny_config("ce", seed=seed) for seed in (1, 2)]
+    said = []
+    deadline = time.time() + 0.01  # the worker is not even up by then: one epoch of the first run is trained
+    assert sweep(configs, tmp_path, "cpu", 1, say=said.append, deadline=deadline, seconds=lambda c: 1.0) == {}
+    first, second = (records.folder_of(tmp_path, config) for config in configs)
+    assert said[-1] == f"{configs[0].name}: out of time, saved"
+    assert torch.load(first / "checkpoint.pt", weights_only=True)["epoch"] == 1
+    assert not second.exists()
+    assert sweep(configs, tmp_path, "cpu", 1, say=said.append, deadline=time.time() - 1) == {}  # no time: nothing
+    assert not second.exists()
+    assert sweep(configs, tmp_path, "cpu", 1, say=said.append) == {}
+    whole = finish(configs[0], tmp_path / "whole")
+    assert same_files(first, whole)
+
+
+def test_what_fits_goes_first(tiny_config, tmp_path):
+    configs = [tiny_config("ce", seed=seed) for seed in (1, 2)]
+    seconds = {configs[0].name: 1e6, configs[1].name: 1.0}
+    said = []
+    sweep(configs, tmp_path, "cpu", 1, say=said.append, deadline=time.time() + 600, seconds=lambda c: seconds[c.name])
+    assert [line.split(":")[0] for line in said[1:]] == [configs[1].name, configs[0].name]

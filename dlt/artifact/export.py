@@ -38,7 +38,7 @@ tags: [image-classification, noisy-labels]
 ---
 # {record.folder.name}
 
-A {config["setting"]["network"]}, trained with `{config["method"]}` on {config["dataset"]}; label noise: {config["noise"]}.
+{config["setting"]["network"]} trained with `{config["method"]}` on {config["dataset"]}, label noise {config["noise"]}.
 
 | | |
 | --- | --- |

@@ -1,6 +1,7 @@
 """From a target (table1, ...) to its runs, and from their records to the written table."""
 
 import functools
+import math
 import os
 import time
 from pathlib import Path
@@ -48,12 +49,13 @@ def reproduce(options) -> int:
     workers = default_workers(device, configs) if options.workers is None else options.workers
     if workers < 1:
         raise InputError(f"workers: {workers} is not at least 1")
+    _budget(options.time_budget)
     print(_plan(options, profile, configs, RUNS, device, workers))
     if options.dry_run:
         return 0
     if options.fresh:
         _move_aside(configs, RUNS)
-    failures = _train(configs, RUNS, device, workers, options.data_dir)
+    failures = _train(configs, RUNS, device, workers, options)
     _write(targets, profile, seeds, RUNS, RUNS / "figures")
     return 1 if failures else 0
 
@@ -76,14 +78,35 @@ def _has_records(target, profile: str, seeds: list[int]) -> bool:
     return any(find_record(config, [CHECKPOINTS]) for config in target.runs(profile, seeds))
 
 
-def _train(configs: list[RunConfig], store: Path, device: str, workers: int, data_dir: str | None) -> dict[str, str]:
+def _train(configs: list[RunConfig], store: Path, device: str, workers: int, options) -> dict[str, str]:
     """Train what is missing; the failed runs. The data are looked at first, and downloaded once for all workers."""
+    deadline = time.time() + _budget(options.time_budget)
     for dataset, profile in {(c.dataset, c.profile) for c in configs if find_record(c, [store]) is None}:
-        load(dataset, profile, data_dir)
-    failures = sweep(configs, store, device, workers, data_dir)
+        load(dataset, profile, options.data_dir)
+    failures = sweep(
+        configs, store, device, workers, options.data_dir, deadline=deadline, seconds=lambda c: _seconds([c], device)
+    )
+    left = [c for c in configs if c.name not in failures and find_record(c, [store]) is None]
+    if left:
+        print(f"time is up: {len(left)} runs are left, about {_duration(_seconds(left, device) / workers)} less what "
+              "stopped runs have done; the same command goes on")  # fmt: skip
     if failures:
         print(f"{len(failures)} runs failed; the same command tries them again")
     return failures
+
+
+def _budget(text: str | None) -> float:
+    """Seconds of "90s", "9m", "1.5h", or of a number alone; without a text no limit."""
+    if text is None:
+        return math.inf
+    units = {"s": 1, "m": 60, "h": 3600}
+    try:
+        seconds = float(text.rstrip("smh")) * units[text[-1] if text[-1:] in units else "s"]
+    except (ValueError, KeyError):
+        seconds = -1.0
+    if not 0 < seconds < math.inf:
+        raise InputError(f"time-budget: {text!r} is not a time like 90s, 9m or 1.5h")
+    return seconds
 
 
 def _seeds(options) -> list[int]:

@@ -36,6 +36,7 @@ class Setting:
     window: int  # s, in batches
     ramp_epochs: int  # the weight of the noisy loss grows linearly over these epochs after warm-up
     early_epoch: int  # whose losses Section 3.2 compares with those of the last epoch: 30 of 300
+    compile: bool = False  # whether DLT's and DivideMix's steps are compiled to one graph
     precision: str = "fp32"  # of convolutions and matrix products; losses and thresholds are always fp32
     threads: int | None = None  # CPU threads of a run; they decide the last bits, so they are part of it
     momentum: float = 0.9

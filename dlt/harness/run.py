@@ -2,7 +2,7 @@
 
 import copy
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,6 +141,17 @@ class Run:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.setting.precision == "bf16"):
             logits = module(images)
         return logits.float()
+
+    def compiled(self, step: Callable) -> Callable:
+        """`step` as one graph for each shape of its inputs, where the setting asks for it."""
+        return torch.compile(step, fullgraph=True, dynamic=False) if self.setting.compile else step
+
+    def scalars(self, *values: float) -> Tensor:
+        """Numbers that change from step to step, as tensors: a compiled step takes other numbers for constants.
+
+        In float64, as Python's numbers: times a tensor with dimensions they do not widen it.
+        """
+        return torch.tensor(values, dtype=torch.float64, device=self.device)
 
     @torch.no_grad()
     def evaluation_logits(self, network: nn.Module) -> Tensor:

@@ -1,11 +1,13 @@
 """Many runs on one machine: worker processes, each training one run at a time, and one progress bar."""
 
+import math
 import multiprocessing
 import os
 import sys
+import time
 import traceback
-from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -27,34 +29,52 @@ def default_workers(device: str, configs: list[RunConfig]) -> int:
     return max(1, min(len(configs), cores // threads, int(memory / MEMORY_PER_WORKER)))
 
 
+class End(Enum):
+    """How a worker ended a run that did not fail."""
+
+    FINISHED = "finished"
+    OUT_OF_TIME = "out of time"
+
+
 def sweep(
     configs: list[RunConfig], store: Path, device: str, workers: int, data_dir: str | None = None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = print, deadline: float = math.inf,
+    seconds: Callable[[RunConfig], float] = lambda config: 0.0,
 ) -> dict[str, str]:  # fmt: skip
     """Train every configuration that has no finished record in `store`, after the runs that they require.
 
     A run that fails, or a worker that dies, does not stop the others: returned are the names of the
     failed runs with the reason. Ctrl-C stops all workers; what they had saved is resumed by the next call.
+    No epoch is begun after the `deadline` (of `time.time`), and until then runs go first whose `seconds`,
+    an estimate, fit; a run that was stopped by it is saved, and is no failure.
     """
     todo = [config for config in configs if find_record(config, [store]) is None]
     required = {run.name: run for config in todo for run in config.required}
-    failures = sweep([*required.values()], store, device, workers, data_dir, say) if required else {}
-    rest = [config for config in configs if config.name not in failures]
-    return failures | _sweep(rest, store, device, workers, data_dir, say)
+    more = (store, device, workers, data_dir, say, deadline, seconds)
+    failures = sweep([*required.values()], *more) if required else {}
+    missing = {name for name, run in required.items() if find_record(run, [store]) is None} - failures.keys()
+    rest = [c for c in configs if c.name not in failures and not missing & {run.name for run in c.required}]
+    return failures | _sweep(rest, *more)
 
 
-def _sweep(configs, store, device, workers, data_dir, say) -> dict[str, str]:
-    todo = deque(config for config in configs if find_record(config, [store]) is None)
-    if not todo:
+def _sweep(configs, store, device, workers, data_dir, say, deadline, seconds) -> dict[str, str]:
+    todo = [config for config in configs if find_record(config, [store]) is None]
+    if not todo or time.time() >= deadline:
         return {}
     say(f"{len(todo)} of {len(configs)} runs to train, {min(workers, len(todo))} at a time on {device}")
     context = multiprocessing.get_context("spawn")
-    pool = [_Worker(context, store, device, data_dir) for _ in range(min(workers, len(todo)))]
+    pool = [_Worker(context, store, device, data_dir, deadline) for _ in range(min(workers, len(todo)))]
     failures: dict[str, str] = {}
     bar = _Bar(todo, say)
+
+    def start(worker: "_Worker") -> None:
+        """The next run that fits, else the next one: part of it is done, and the next call goes on."""
+        fits = (i for i, config in enumerate(todo) if seconds(config) <= deadline - time.time())
+        worker.start(todo.pop(next(fits, 0)))
+
     try:
         for worker in pool:
-            worker.start(todo.popleft())
+            start(worker)
         while busy := [worker for worker in pool if worker.config is not None]:
             for ready in wait([worker.connection for worker in busy]):
                 worker = next(w for w in busy if w.connection is ready)
@@ -63,11 +83,11 @@ def _sweep(configs, store, device, workers, data_dir, say) -> dict[str, str]:
                 if isinstance(message, dict):
                     bar.epoch(config, message)
                     continue
-                if message is not None:
+                if isinstance(message, str):
                     failures[config.name] = message
-                bar.finished(config, store, message)
-                if todo:
-                    worker.start(todo.popleft())
+                bar.ended(config, store, message)
+                if todo and time.time() < deadline:
+                    start(worker)
     finally:
         bar.close()
         for worker in pool:
@@ -78,8 +98,8 @@ def _sweep(configs, store, device, workers, data_dir, say) -> dict[str, str]:
 class _Worker:
     """A process that trains one configuration after another; a new one takes the place of a dead one."""
 
-    def __init__(self, context, store: Path, device: str, data_dir: str | None):
-        self._context, self._arguments = context, (store, device, data_dir)
+    def __init__(self, context, *arguments):
+        self._context, self._arguments = context, arguments
         self.config: RunConfig | None = None
         self._spawn()
 
@@ -93,8 +113,8 @@ class _Worker:
         self.config = config
         self.connection.send(config)
 
-    def receive(self) -> dict | str | None:
-        """A row of an epoch; None when the run is finished; a line saying why it failed."""
+    def receive(self) -> dict | End | str:
+        """A row of an epoch; how the run ended; or a line saying why it failed."""
         try:
             message = self.connection.recv()
         except EOFError:
@@ -111,7 +131,7 @@ class _Worker:
         self.connection.close()
 
 
-def _work(connection: Connection, store: Path, device: str, data_dir: str | None) -> None:
+def _work(connection: Connection, store: Path, device: str, data_dir: str | None, deadline: float) -> None:
     from dlt.harness.training import train
 
     for method in METHODS:  # at once: a file edited during a sweep must not change its later runs
@@ -120,9 +140,15 @@ def _work(connection: Connection, store: Path, device: str, data_dir: str | None
         while True:
             config = connection.recv()
             try:
-                for row in train(config, store, device, data_dir):
+                rows = train(config, store, device, data_dir)
+                for row in rows:
                     connection.send({"epoch": row["epoch"], "test_accuracy": row["test_accuracy"]})
-                connection.send(None)
+                    if time.time() >= deadline and row["epoch"] < config.setting.epochs:
+                        rows.close()  # saves
+                        connection.send(End.OUT_OF_TIME)
+                        break
+                else:
+                    connection.send(End.FINISHED)
             except (InputError, FloatingPointError) as error:
                 connection.send(str(error))
             except Exception:
@@ -139,7 +165,9 @@ class _Bar:
 
         self._say = say
         total = sum(config.cost for config in configs)
+        interval = 0.1 if sys.stderr.isatty() else 30  # a file is not filled with bars
         self._bar = tqdm(total=total, unit="CE-epoch", file=sys.stderr, smoothing=0.05, dynamic_ncols=True,
+                         mininterval=interval, maxinterval=max(interval, 10),
                          bar_format="{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} CE-epochs "
                                     "[{elapsed}, {remaining} left]{postfix}")  # fmt: skip
         self._done = {config.name: 0.0 for config in configs}
@@ -150,10 +178,13 @@ class _Bar:
         self._bar.set_postfix_str(f"{config.method} {row['epoch']}/{config.setting.epochs}", refresh=False)
         self._advance(config, done)
 
-    def finished(self, config: RunConfig, store: Path, failure: str | None) -> None:
+    def ended(self, config: RunConfig, store: Path, how: End | str) -> None:
+        if how is End.OUT_OF_TIME:
+            self._line(f"{config.name}: out of time, saved")
+            return
         self._advance(config, config.cost)
-        if failure is not None:
-            self._line(f"FAILED {config.name}: {failure}")
+        if isinstance(how, str):
+            self._line(f"FAILED {config.name}: {how}")
             return
         accuracy = find_record(config, [store]).result["test_accuracy"]
         self._line(f"{config.name}: Last {accuracy['last']:.1f}, Best {accuracy['best']:.1f}")

@@ -33,9 +33,9 @@ def train(
     """Train `config` to its end, yielding each epoch's row; a run that was stopped goes on where it was.
 
     The runs that it requires must be finished in `store`. A finished run yields nothing. At most
-    `checkpoint_seconds` and an epoch of work are lost by a kill; when the checkpoints were written changes
-    no number. Raises InputError for bad input before anything is written, FloatingPointError at a NaN or
-    infinite loss.
+    `checkpoint_seconds` and an epoch of work are lost by a kill, none by closing this generator; when the
+    checkpoints were written changes no number. Raises InputError for bad input before anything is written,
+    FloatingPointError at a NaN or infinite loss.
     """
     target = resolve_device(device)
     folder = records.folder_of(store, config)
@@ -89,7 +89,11 @@ def _train_locked(run: Run, folder: Path, checkpoint_seconds: float) -> Iterator
         if time.monotonic() - saved >= checkpoint_seconds and epoch < config.setting.epochs:
             progress.save(run, folder)
             saved = time.monotonic()
-        yield row
+        try:
+            yield row
+        except GeneratorExit:  # whoever reads the rows stops here
+            progress.save(run, folder)
+            raise
     progress.finish(run, folder)
     records.write_atomic(folder / "run.json", run_json(run, summary(progress.rows)))
     (folder / "checkpoint.pt").unlink(missing_ok=True)
