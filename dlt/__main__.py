@@ -69,6 +69,15 @@ def _parser() -> argparse.ArgumentParser:
     _data_arguments(command, noise="symmetric")
     _machine_arguments(command)
 
+    command = subparsers.add_parser("bench", help="seconds per epoch of every method against its cost model")
+    command.set_defaults(run=commands.bench)
+    command.add_argument("--profile", default="auto")
+    command.add_argument("--methods", help="comma-separated (default: the rows of Table 1)")
+    command.add_argument("--repeats", type=int, default=5, help="epochs of each, in turn (5)")
+    command.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="precision=bf16, ...")
+    command.add_argument("--output", type=Path, help="where bench.md and bench.csv go (default: runs/bench/<profile>)")
+    _machine_arguments(command)
+
     command = subparsers.add_parser("status", help="which runs are done, running, stopped or missing")
     command.set_defaults(run=commands.status)
     command.add_argument("--profile", default="auto")

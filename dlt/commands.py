@@ -124,6 +124,25 @@ def export_noise(options) -> None:
     print("written: " + ", ".join(map(str, export_noise(noisy, about, options.target))))
 
 
+def bench(options) -> None:
+    from dlt import bench as stopwatch
+    from dlt.artifact.reproduce import resolve_profile
+    from dlt.harness.records import RUNS
+    from dlt.harness.training import resolve_device
+
+    if options.repeats < 1:
+        raise InputError(f"repeats: {options.repeats} is not at least 1")
+    profile = resolve_profile(options.profile)
+    methods = tuple(options.methods.split(",")) if options.methods else stopwatch.MAIN
+    settings = _pairs("setting", options.setting)
+    result = stopwatch.bench(
+        profile, resolve_device(options.device), options.data_dir, options.repeats, methods, **settings
+    )
+    folder = options.output or RUNS / "bench" / profile
+    print(stopwatch.write(result, folder))
+    print(f"written: {folder}/bench.md, bench.csv")
+
+
 def status(options) -> None:
     from dlt.artifact.reproduce import status
 

@@ -105,7 +105,7 @@ def run_json(run, result: dict | None) -> str:
                 **({} if noisy.hard is None else {"hard_samples": int(noisy.hard.sum())}),
                 "sha256": noisy.sha256,
             },
-            "device": _device_name(run.device),
+            "device": device_name(run.device),
             "threads": torch.get_num_threads(),
             "code": code_version(),
             "versions": {
@@ -119,9 +119,9 @@ def run_json(run, result: dict | None) -> str:
     )
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return torch.cuda.getdevice_name(device)
     try:
         with open("/proc/cpuinfo") as file:
             model = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
