@@ -9,8 +9,9 @@ from dlt.bench import Timing
 
 
 def test_it_times_and_writes(tmp_path, capsys):
-    arguments = ["bench", "--profile", "digits", "--device", "cpu", "--repeats", "1",
-                 "--methods", "ce,dlt-window,dividemix", "--setting", "warmup_epochs=1", "--setting", "decay_epochs=1", "--output", str(tmp_path)]  # fmt: skip
+    settings = ["--setting", "warmup_epochs=1", "--setting", "decay_epochs=1", "--output", str(tmp_path)]
+    methods = ["--methods", "ce,dlt-window,dividemix", "--repeats", "1"]
+    arguments = ["bench", "--profile", "digits", "--device", "cpu", *methods, *settings]
     assert main(arguments) == 0
     table = pandas.read_csv(tmp_path / "bench.csv").set_index("what")
     assert list(table.index[:4]) == ["bare loop", "ce", "dlt-window", "dividemix"]

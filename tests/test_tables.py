@@ -412,11 +412,10 @@ def test_curves_are_drawn_and_their_numbers_written(frame, tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "profile"), [("table3", "digits"), ("table4", "digits"), ("table2", "digits")])
-def test_curves_without_any_run(name, profile, tmp_path):
-    png, _, numbers = accuracy_curves(TABLES[name], profile, [1], [tmp_path], tmp_path)
-    assert png.read_bytes().startswith(b"\x89PNG")
-    assert pandas.read_csv(numbers).empty
+@pytest.mark.parametrize("name", ["table2", "table3", "table4"])
+def test_without_any_run_there_is_no_picture(name, tmp_path):
+    assert accuracy_curves(TABLES[name], "digits", [1], [tmp_path], tmp_path) == []
+    assert not list(tmp_path.iterdir())
 
 
 def test_curves_of_one_column_show_the_ensemble_where_the_table_does(run, tmp_path):

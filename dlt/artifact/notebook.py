@@ -4,7 +4,11 @@ Two environment variables serve cached and fresh runs with the same notebook: DL
 (shipped, the default) or `runs`, and DLT_PROFILE, the only profile to show (default: all that have records).
 """
 
+import atexit
+import functools
+import io
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -35,24 +39,36 @@ def profiles(name: str) -> list[str]:
     return there or [PROFILES[0]]
 
 
+@functools.cache
+def _written(name: str, profile: str) -> tuple[str, Path]:
+    """The text of a target, and a folder with its files; written once a notebook."""
+    folder = Path(tempfile.mkdtemp(prefix="dlt-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    text, _ = TARGETS[name].write(profile, SEEDS, [store()], folder)
+    return text, folder / profile
+
+
 def table(name: str, profile: str) -> Markdown:
     """A table of the paper, ours beside it."""
-    with tempfile.TemporaryDirectory() as folder:
-        text, _ = TARGETS[name].write(profile, SEEDS, [store()], Path(folder))
-    return Markdown(text)
+    return Markdown(_written(name, profile)[0])
 
 
 def figure(name: str, profile: str, picture: str | None = None) -> Image:
-    """A figure of the paper; `picture` names another of a target's pictures, such as table1_curves."""
-    with tempfile.TemporaryDirectory() as folder:
-        TARGETS[name].write(profile, SEEDS, [store()], Path(folder))
-        return Image((Path(folder) / profile / f"{picture or name}.png").read_bytes(), width=800)
+    """A figure of the paper; `picture` names another of a target's pictures, such as table1_curves.
+
+    Wide ones are made smaller, so that a notebook stays small.
+    """
+    import PIL.Image
+
+    image = PIL.Image.open(_written(name, profile)[1] / f"{picture or name}.png").convert("RGB")
+    image.thumbnail((1000, 10_000), PIL.Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    image.quantize(128, dither=PIL.Image.Dither.NONE).save(out, "png", optimize=True)
+    return Image(out.getvalue(), width=800)
 
 
 def numbers(name: str, profile: str):
     """The numbers behind a figure or table: the CSV that is written beside it, as a pandas DataFrame."""
     import pandas
 
-    with tempfile.TemporaryDirectory() as folder:
-        TARGETS[name].write(profile, SEEDS, [store()], Path(folder))
-        return pandas.read_csv(Path(folder) / profile / f"{name}.csv")
+    return pandas.read_csv(_written(name, profile)[1] / f"{name}.csv")
