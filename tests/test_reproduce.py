@@ -118,8 +118,10 @@ def test_verify_names_what_is_wrong(stores, tiny_config, capsys):
     text = (first / "epochs.csv").read_text()
     (first / "epochs.csv").write_text(text.replace("0.02", "0.03", 1))
     shutil.rmtree(second)
+    (first / "notes.txt").write_text("mine")
     assert main(["verify"]) == 1
     out = capsys.readouterr().out
     assert f"digits/{first.name}/epochs.csv: changed" in out
     assert f"digits/{second.name}/run.json: missing" in out
-    assert len(out.splitlines()) == 5
+    assert f"digits/{first.name}/notes.txt: not in the manifest" in out
+    assert len(out.splitlines()) == 6

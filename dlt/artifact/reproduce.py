@@ -205,27 +205,22 @@ def status(profile: str, seeds: int) -> str:
 
 
 def overview() -> str:
-    """What there is, what is cached, and what a fresh run costs here. Runs nothing."""
+    """What there is, what is shipped, and what a fresh run costs here. Runs nothing."""
     device = resolve_device("auto").type
-    lines = [f"device: {device}   profile `auto` is {resolve_profile('auto')} here", ""]
-    for target in TARGETS:
-        lines.append(f"{target}: {TARGETS[target].title}")
+    lines = [f"device: {device}   profile `auto` is {resolve_profile('auto')} here", "",
+             "fresh runs of one seed take about (runs of all seeds that are shipped):"]  # fmt: skip
+    for target in TARGETS.values():
+        costs = []
         for profile in PROFILES:
-            configs = TARGETS[target].runs(profile, [1])
-            if not configs:
-                continue
-            shipped = sum(
-                find_record(config, [CHECKPOINTS]) is not None
-                for config in TARGETS[target].runs(profile, list(range(1, CACHED_SEEDS + 1)))
-            )
-            workers = default_workers(device, configs)
-            seconds = _seconds(configs, device) / workers
-            here = sum(find_record(config, [RUNS]) is not None for config in configs)
-            lines.append(
-                f"  --profile {profile:7} {len(configs)} runs a seed, about {_duration(seconds)} fresh; "
-                f"{here} in runs/, {shipped} shipped"
-            )
+            configs = target.runs(profile, [1])
+            if configs:
+                everything = target.runs(profile, list(range(1, CACHED_SEEDS + 1)))
+                shipped = sum(find_record(config, [CHECKPOINTS]) is not None for config in everything)
+                seconds = _seconds(configs, device) / default_workers(device, configs)
+                costs.append(f"{profile} {_duration(seconds)}" + f" ({shipped} shipped)" * bool(shipped))
+        lines.append(f"  {target.name:10} {'; '.join(costs) or 'needs no run'}")
     lines += ["", "./reproduce.sh table1            train what is missing, print and write the table",
-              "./reproduce.sh table1 --cached   from the shipped records, trains nothing",
-              "./reproduce.sh train --help      one run; also: evaluate, status, verify, test"]  # fmt: skip
+              "./reproduce.sh all --cached      everything from the shipped records, trains nothing",
+              "./reproduce.sh train --help      one run; also: evaluate, estimate, export, export-noise, bench,",
+              "                                 status, verify, notebooks, claims, test"]  # fmt: skip
     return "\n".join(lines)

@@ -34,13 +34,15 @@ def ship(runs: Path, store: Path, profile: str) -> int:
 
 
 def verify(store: Path) -> list[str]:
-    """One line for every shipped file that is missing, changed or not in the manifest."""
+    """One line for every shipped file that is missing or changed, and for every file that is not in the manifest."""
     path = store / MANIFEST
     try:
         expected = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"records: {path} cannot be read ({error})") from error
     found = manifest(store)
+    strange = (file for file in store.rglob("*") if file.is_file() and file != path)
+    found |= {name: "" for file in strange if (name := file.relative_to(store).as_posix()) not in found}
     return [
         f"{name}: {'missing' if name not in found else 'not in the manifest' if name not in expected else 'changed'}"
         for name in sorted(expected.keys() | found.keys())
