@@ -39,6 +39,11 @@ def _profile_and_dataset(options) -> tuple[str, str]:
     return profile, options.dataset or next((d for p, d in SETTINGS if p == profile), "")
 
 
+def _check_rate(options) -> None:
+    if options.noise_rate is None and options.noise in ("symmetric", "asymmetric", "asymmetric-block5"):
+        raise InputError(f"noise-rate: give one with --noise {options.noise}, or --noise none")
+
+
 def estimate(options) -> int:
     from dlt.artifact.estimate import estimate
     from dlt.harness import records
@@ -82,8 +87,7 @@ def _train_one(config, options) -> None:
     from dlt.harness import records
     from dlt.harness.training import train
 
-    if options.noise_rate is None and config.noise in ("symmetric", "asymmetric", "asymmetric-block5"):
-        raise InputError(f"noise-rate: give one with --noise {config.noise}, or --noise none")
+    _check_rate(options)
     store = options.output or records.RUNS
     folder = records.folder_of(store, config)
     print(f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs")
@@ -117,6 +121,7 @@ def export_noise(options) -> None:
     from dlt.harness.datasets import load
     from dlt.harness.run import noisy_labels
 
+    _check_rate(options)
     profile, dataset = _profile_and_dataset(options)
     config = make_config(profile, dataset, "ce", options.noise, options.noise_rate or 0.0, options.seed)
     noisy = noisy_labels(load(dataset, profile, options.data_dir), config, options.data_dir)
@@ -146,6 +151,8 @@ def bench(options) -> None:
 def status(options) -> None:
     from dlt.artifact.reproduce import status
 
+    if options.seeds < 1:
+        raise InputError(f"seeds: {options.seeds} is not at least 1")
     print(status(options.profile, options.seeds))
 
 

@@ -74,6 +74,17 @@ def test_the_epochs_that_separate_best_are_chosen_without_labels():
     assert abs(estimate.rate - noisy.mean()) < 0.01
 
 
+def test_half_believed_labels_stand_each_for_itself():
+    """Asymmetric noise: the network leaves a look-alike's label near even odds; no component is clearly disbelieved."""
+    rng = np.random.default_rng(3)
+    odds = np.r_[rng.normal(7, 1, 1000), rng.normal(1, 0.4, 700), rng.normal(-0.8, 0.3, 300)]
+    losses = np.logaddexp(0, -odds)  # -log p of these log-odds
+    estimate = dlt.estimate_from_margins({epoch: losses for epoch in (1, 2, 3, 4)})
+    assert estimate.epochs == (3, 4)  # the later half
+    assert estimate.rate == (odds < 0).mean()
+    np.testing.assert_allclose(estimate.clean_probability, 1 / (1 + np.exp(-odds)), rtol=1e-6)
+
+
 def test_log_odds():
     p = np.array([0.01, 0.5, 0.9, 0.999])
     np.testing.assert_allclose(log_odds(-np.log(p)), np.log(p / (1 - p)))
@@ -96,6 +107,12 @@ def test_bad_input_is_a_clear_error(early, late, theta, words):
 def test_bad_input_of_ours():
     with pytest.raises(ValueError, match="none given"):
         dlt.estimate_from_margins({})
+    with pytest.raises(ValueError, match="not of one length"):
+        dlt.estimate_from_margins({3: np.ones(20), 4: np.ones(21)})
+    with pytest.raises(ValueError, match="negative"):
+        dlt.estimate_from_margins({3: -np.ones(20)})
+    with pytest.raises(ValueError, match="theta"):
+        dlt.estimate_from_margins({3: np.ones(20)}, theta=3)
     with pytest.raises(ValueError, match=r"epoch 3.*not finite"):
         dlt.estimate_from_margins({3: np.r_[np.inf, np.ones(20)]})
 

@@ -8,7 +8,7 @@ import torch
 import dlt
 from dlt.artifact.summary import SHOWN, summary
 from dlt.harness.config import make_config
-from dlt.harness.records import CHECKPOINTS, ROOT
+from dlt.harness.records import CHECKPOINTS, ROOT, find_record
 from dlt.harness.training import train
 
 README = (ROOT / "README.md").read_text()
@@ -19,6 +19,25 @@ def test_numbers_are_those_of_the_shipped_records(shown):
     text = summary(*shown, CHECKPOINTS)
     assert len(text.splitlines()) > 3
     assert text in README
+
+
+def test_the_estimated_rate_ends_where_the_readme_says():
+    last = {}
+    for rate in ("estimated", "nominal"):
+        runs = [make_config("digits", "digits", "dlt-window", "symmetric", 0.4, seed, rate) for seed in (1, 2, 3)]
+        records = [find_record(run, [CHECKPOINTS]) for run in runs]
+        last[rate] = sum(record.result["test_accuracy"]["last"] for record in records) / 3
+    sentence = f"it then ends at {last['estimated']:.1f}, told the nominal rate at {last['nominal']:.1f}"
+    assert sentence in " ".join(README.split())
+
+
+def test_the_losses_of_ones_own_training():
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "estimate_from_margins" in block)
+    generator = torch.Generator().manual_seed(0)
+    kept = {epoch: torch.rand(200, generator=generator) + 3 * (torch.arange(200) < 60) for epoch in (3, 4)}
+    scope = {"kept": kept}
+    exec(code, scope)
+    assert abs(scope["estimate"].rate - 0.3) < 0.02
 
 
 def test_slide_window_in_somebodys_own_loop():

@@ -19,7 +19,7 @@ from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
 from dlt.harness.method import METHODS
 from dlt.harness.run import Run
-from dlt.harness.sweep import sweep
+from dlt.harness.sweep import End, _work, sweep
 from dlt.harness.training import evaluate, train
 
 CPU = torch.device("cpu")
@@ -261,20 +261,27 @@ def test_the_hash_names_what_decides_the_numbers(tiny):
     assert name() == name()
 
 
-def test_a_deadline_stops_at_an_epoch_and_the_next_call_goes_on(tiny_config, tmp_path):
-    configs = [tiny_config("ce", seed=seed) for seed in (1, 2)]
-    said = []
-    deadline = time.time() + 0.01  # the worker is not even up by then: one epoch of the first run is trained
-    assert sweep(configs, tmp_path, "cpu", 1, say=said.append, deadline=deadline, seconds=lambda c: 1.0) == {}
-    first, second = (records.folder_of(tmp_path, config) for config in configs)
-    assert said[-1] == f"{configs[0].name}: out of time, saved"
-    assert torch.load(first / "checkpoint.pt", weights_only=True)["epoch"] == 1
-    assert not second.exists()
-    assert sweep(configs, tmp_path, "cpu", 1, say=said.append, deadline=time.time() - 1) == {}  # no time: nothing
-    assert not second.exists()
-    assert sweep(configs, tmp_path, "cpu", 1, say=said.append) == {}
-    whole = finish(configs[0], tmp_path / "whole")
-    assert same_files(first, whole)
+def test_a_deadline_stops_at_an_epoch_and_the_next_call_goes_on(tiny_config, tmp_path, monkeypatch):
+    config, sent = tiny_config("ce"), []
+    clock = iter([0.0, 0.0, 9.0])  # before the first epoch, after it, after the second
+    monkeypatch.setattr("dlt.harness.sweep.time.time", lambda: next(clock))
+    inbox = [config]
+
+    def receive():
+        if not inbox:
+            raise EOFError
+        return inbox.pop()
+
+    _work(types.SimpleNamespace(recv=receive, send=sent.append), tmp_path, "cpu", None, 5.0)
+    monkeypatch.undo()
+    assert [message["epoch"] for message in sent[:2]] == [1, 2]
+    assert sent[2] is End.OUT_OF_TIME
+    folder = records.folder_of(tmp_path, config)
+    assert torch.load(folder / "checkpoint.pt", weights_only=True)["epoch"] == 2
+    assert sweep([config], tmp_path, "cpu", 1, say=lambda line: None, deadline=time.time() - 1) == {}  # no time: nothing
+    assert records.read_record(folder) is None
+    assert sweep([config], tmp_path, "cpu", 1, say=lambda line: None) == {}
+    assert same_files(folder, finish(config, tmp_path / "whole"))
 
 
 def test_what_fits_goes_first(tiny_config, tmp_path):

@@ -17,7 +17,8 @@ def estimate(record: Record, labels: np.ndarray, theta: float) -> str:
     if record.config["setting"]["epoch_samples"]:
         raise InputError(f"record: {record.folder} kept no losses, from which the noise rate is estimated")
     setting, losses = record.config["setting"], record.losses()
-    early, late = (losses[f"loss_{setting[name]}"] for name in ("early_epoch", "epochs"))
+    early_epoch = min(setting["early_epoch"], setting["epochs"])
+    early, late = (losses[f"loss_{epoch}"] for epoch in (early_epoch, setting["epochs"]))
     if not (before_drop := early_losses(record)):
         raise InputError(f"record: {record.folder} kept no losses before its learning rate fell")
     try:
@@ -44,7 +45,7 @@ def estimate(record: Record, labels: np.ndarray, theta: float) -> str:
         f"estimated noise rate: {100 * ours.rate:.1f}%   "
         f"(ours: log-odds of the labels, epochs {ours.epochs[0]} to {ours.epochs[-1]})",
         f"by the paper's rule:  {100 * theirs.rate:.1f}%   "
-        f"(Eq. 8: losses of epochs {setting['early_epoch']} and {setting['epochs']})",
+        f"(Eq. 8: losses of epochs {early_epoch} and {setting['epochs']}; needs a network that has learnt all labels)",
         *(f"warning: {warning.message}" for warning in warned),
         f"every sample's probability to be labelled right: {_shown(path)}",
     ])  # fmt: skip

@@ -182,7 +182,7 @@ def _legend(figure: "Figure", names: dict[str, str]) -> None:
     from matplotlib.lines import Line2D
 
     lines = [Line2D([], [], **_style(method)) for method in names]
-    figure.legend(lines, names.values(), loc="outside lower center", ncols=len(names) or 1, handlelength=3.2)
+    figure.legend(lines, names.values(), loc="outside lower center", ncols=min(len(names), 4) or 1, handlelength=3.2)
 
 
 def _smaller(png: io.BytesIO) -> bytes:

@@ -46,6 +46,7 @@ def reproduce(options) -> int:
     device = resolve_device(options.device).type
     configs = {config.name: config for target in targets for config in target.runs(profile, seeds)}
     configs = _chosen([*configs.values()], options)
+    configs = [*{run.name: run for config in configs for run in [*config.required, config]}.values()]
     workers = default_workers(device, configs) if options.workers is None else options.workers
     if workers < 1:
         raise InputError(f"workers: {workers} is not at least 1")

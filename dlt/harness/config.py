@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -258,8 +259,8 @@ def _check_setting(setting: Setting) -> None:
             raise InputError(f"setting: {name}: {value} is not at least 1")
     for name in ("drop_after", "warmup_epochs", "decay_epochs", "ramp_epochs", "learning_rate", "momentum",
                  "weight_decay", "epoch_samples"):  # fmt: skip
-        if getattr(setting, name) < 0:
-            raise InputError(f"setting: {name}: {getattr(setting, name)} is negative")
+        if not 0 <= getattr(setting, name) < math.inf:
+            raise InputError(f"setting: {name}: {getattr(setting, name)} is not at least 0 and finite")
     if setting.precision not in ("fp32", "bf16"):
         raise InputError(f"setting: precision: {setting.precision!r} is not fp32 or bf16")
 

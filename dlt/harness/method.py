@@ -116,8 +116,8 @@ def load_method(name: str) -> tuple[type[Method], dict]:
     path, preset = METHODS.get(name, (name, {}))
     try:
         method = resolve(path)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"method: cannot import {path!r} ({error})") from error
+    except Exception as error:  # the user's file may fail in any way
+        raise InputError(f"method: cannot import {path!r} ({type(error).__name__}: {error})") from error
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise InputError(f"method: {path!r} is not a subclass of dlt.Method")
     return method, preset

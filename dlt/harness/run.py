@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dlt.harness.config import RunConfig, ce_config, clean_ce_config
 from dlt.harness.datasets import Dataset, data_folder, load
+from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_NOISES, NoisyLabels, corrupt, human
 from dlt.harness.measures import epoch_measures
 from dlt.harness.method import HARD_SAMPLES, NOISE_RATE_ESTIMATE, Batch, Method, load_method, resolve
@@ -62,8 +63,13 @@ class Run:
         """w of Eq. 7. With hard copies the nominal rate is that of all rows, as the realised one is."""
         config = self.config
         if config.assumed_rate == "estimated":
-            record = read_record(folder_of(self.store, ce_config(config)))
-            return resolve(NOISE_RATE_ESTIMATE)(early_losses(record)).rate
+            folder = folder_of(self.store, ce_config(config))
+            if (record := read_record(folder)) is None:
+                raise InputError(f"assumed-rate: 'estimated' needs the finished run {folder}")
+            try:
+                return resolve(NOISE_RATE_ESTIMATE)(early_losses(record)).rate
+            except ValueError as error:
+                raise InputError(f"assumed-rate: 'estimated' from {record.folder}: {error}") from error
         realised = self.noisy_labels.realised
         nominal = config.noise_rate if config.hard == "none" else realised
         return float({"nominal": nominal, "realised": realised}.get(config.assumed_rate, config.assumed_rate))

@@ -1,5 +1,6 @@
 """Many runs on one machine: worker processes, each training one run at a time, and one progress bar."""
 
+import contextlib
 import math
 import multiprocessing
 import os
@@ -111,7 +112,8 @@ class _Worker:
 
     def start(self, config: RunConfig) -> None:
         self.config = config
-        self.connection.send(config)
+        with contextlib.suppress(BrokenPipeError):  # a dead process: `receive` says so
+            self.connection.send(config)
 
     def receive(self) -> dict | End | str:
         """A row of an epoch; how the run ended; or a line saying why it failed."""
@@ -139,6 +141,9 @@ def _work(connection: Connection, store: Path, device: str, data_dir: str | None
     try:
         while True:
             config = connection.recv()
+            if time.time() >= deadline:  # it took a while until here
+                connection.send(End.OUT_OF_TIME)
+                continue
             try:
                 rows = train(config, store, device, data_dir)
                 for row in rows:

@@ -175,6 +175,6 @@ def evaluate(
     if record is None or not path.is_file():
         raise InputError(f"folder: {folder} holds no finished run with weights.safetensors")
     config = config_from_dict(record.config | ({"dataset": dataset} if dataset else {}))
-    run = Run(config, resolve_device(device), data_dir)
+    run = Run(config, resolve_device(device), data_dir, Path(folder).resolve().parent.parent)
     load_weights(path, run.networks)
     return run.test_accuracies()
