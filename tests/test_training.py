@@ -278,7 +278,7 @@ def test_a_deadline_stops_at_an_epoch_and_the_next_call_goes_on(tiny_config, tmp
     assert sent[2] is End.OUT_OF_TIME
     folder = records.folder_of(tmp_path, config)
     assert torch.load(folder / "checkpoint.pt", weights_only=True)["epoch"] == 2
-    assert sweep([config], tmp_path, "cpu", 1, say=lambda line: None, deadline=time.time() - 1) == {}  # no time: nothing
+    assert sweep([config], tmp_path, "cpu", 1, say=lambda line: None, deadline=time.time() - 1) == {}  # no time
     assert records.read_record(folder) is None
     assert sweep([config], tmp_path, "cpu", 1, say=lambda line: None) == {}
     assert same_files(folder, finish(config, tmp_path / "whole"))

@@ -17,7 +17,9 @@ from dlt.noise_rate import NoiseRate, estimate_from_margins, estimate_noise_rate
 if TYPE_CHECKING:
     import pandas
 
-NOISE_WORDS = {"symmetric": "sym", "asymmetric": "asym", "human-aggre": "human, aggregate", "human-worse": "human, worse"}
+NOISE_WORDS = {
+    "symmetric": "sym", "asymmetric": "asym", "human-aggre": "human, aggregate", "human-worse": "human, worse",
+}  # fmt: skip
 
 
 def setting_line(profile: str, seeds: int) -> str:
@@ -91,11 +93,12 @@ def rates_text(profile: str, frame: "pandas.DataFrame") -> Text:
         ])  # fmt: skip
     notes = [
         "Rates in percent. Error: estimate minus realised rate, the mean over seeds and the largest of a seed. "
-        "Symmetric noise may draw the true label again, so on ten classes 0.9 of the nominal rate is realised; asymmetric "
-        "noise strikes half of the classes.",
+        "Symmetric noise may draw the true label again, so on ten classes 0.9 of the nominal rate is realised; "
+        "asymmetric noise strikes half of the classes.",
         "Paper's rule (Eq. 8): a mixture of two Gaussians on the difference of one early and the last epoch's losses. "
         "Our rule: on the mean log-odds of the label over the early epochs from that on which separates them best, or, "
-        "where no component is clearly disbelieved, the share of labels whose log-odds are below 0. Neither sees a true label; `dlt/noise_rate.py` holds both.",
+        "where no component is clearly disbelieved, the share of labels whose log-odds are below 0. Neither sees a "
+        "true label; `dlt/noise_rate.py` holds both.",
         *_mean_errors(frame),
         "Right: the paper's estimate on its data, to be compared with the nominal rate, as the paper does.",
         command_note("table5", profile, seeds),
