@@ -29,6 +29,7 @@ STYLES = {
     "dividemix": ("#D55E00", (0, (6, 1, 1, 1, 1, 1))),
     "dlt-last-epoch": ("#56B4E9", (0, (10, 1.5))),
     "dlt-window": ("#0072B2", "-"),
+    "dividemix-dlt": ("#0072B2", "-"),
 }
 OTHER_STYLE = ("#777777", (0, (3, 1, 1, 1)))
 LOOK = {
