@@ -6,7 +6,7 @@ from pathlib import Path
 from dlt.artifact import paper
 from dlt.artifact.experiments import dataset_in
 from dlt.harness.config import RunConfig, make_config, setting_for
-from dlt.harness.datasets import data_folder
+from dlt.harness.datasets import MINI_TRAIN, data_folder
 from dlt.harness.label_noise import HUMAN_FILES, HUMAN_NOISES
 
 HALF = ("symmetric", 0.5)  # "under 50% symmetric label noise": Figures 1 and 3; ours for the others
@@ -139,6 +139,4 @@ ABLATION_COLUMNS = (("symmetric", 0.6), ("asymmetric", 0.4))
 
 
 def _rows(profile: str) -> int:
-    from dlt.harness.datasets import MINI_TRAIN
-
     return {"digits": 1297, "mini": 10 * MINI_TRAIN}.get(profile, 50000)

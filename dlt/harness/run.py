@@ -157,7 +157,7 @@ class Run:
 
         In float64, as Python's numbers: times a tensor with dimensions they do not widen it.
         """
-        return torch.tensor(values, dtype=torch.float64, device=self.device)
+        return torch.tensor(values, dtype=torch.float64).to(self.device, non_blocking=True)  # no wait for the device
 
     @torch.no_grad()
     def evaluation_logits(self, network: nn.Module) -> Tensor:
