@@ -52,6 +52,17 @@ def _parser() -> argparse.ArgumentParser:
     _data_arguments(command, noise="none")
     _machine_arguments(command)
 
+    command = subparsers.add_parser("clean", help="suspicious labels of your own images, and a network without them")
+    command.set_defaults(run=commands.clean)
+    command.add_argument("path", type=Path, help="a folder with one folder of pictures a class, or an .npz file")
+    command.add_argument("--output", type=Path, help="the folder to write (default: NAME-cleaned where you stand)")
+    command.add_argument("--profile", default="auto", help="short on a GPU; else mini, or digits for 16x16 pixels")
+    command.add_argument("--folds", type=int, default=0, help="also labels.npy and pred_probs.npy, out of sample")
+    command.add_argument("--seed", type=int, default=1)
+    command.add_argument("--workers", type=int, help="runs at a time (default: one a core, one on a GPU)")
+    command.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="epochs=50, threads=4")
+    command.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+
     command = subparsers.add_parser("evaluate", help="test accuracy of a finished run's weights")
     command.set_defaults(run=commands.evaluate)
     command.add_argument("folder", type=Path, help="the folder of the run, with weights.safetensors")

@@ -102,6 +102,22 @@ def _train_one(config, options) -> None:
     print(f"Last {accuracy['last']:.2f}, Best (oracle) {accuracy['best']:.2f}: {folder}")
 
 
+def clean(options) -> None:
+    from pathlib import Path
+
+    from dlt.cleaning import clean as cleaning
+
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"workers: {options.workers} is not at least 1")
+    output = options.output or Path(f"{options.path.resolve().stem}-cleaned")
+    request = cleaning.Request(
+        options.path, output, options.profile, options.device, options.seed, options.folds, options.workers,
+        _pairs("setting", options.setting),
+    )  # fmt: skip
+    print(cleaning.in_words(cleaning.clean(request)))
+    print(f"written: {output}/suspects.csv, gallery-1.png, index.html (open it in a browser), model/, labels.csv")
+
+
 def evaluate(options) -> None:
     from dlt.harness.training import evaluate
 

@@ -31,7 +31,7 @@ def floor(name):
         return 0
     if name.startswith("baselines"):
         return 2
-    if name.startswith(("dlt.artifact", "dlt.commands", "dlt.__main__", "dlt.bench")):
+    if name.startswith(("dlt.artifact", "dlt.cleaning", "dlt.commands", "dlt.__main__", "dlt.bench")):
         return 3
     return 1
 

@@ -18,18 +18,30 @@ def export_model(folder: Path, target: Path) -> list[Path]:
     if record is None or not weights.is_file():
         raise InputError(f"folder: {folder} holds no finished run with weights.safetensors")
     _refuse_full(target)
+    return write_model(record, target)
+
+
+def write_model(record: Record, target: Path, data: dict | None = None, tested: bool = True) -> list[Path]:
+    """Weights, configuration and model card of a finished run. The files.
+
+    `data`, of a user's own images, is what applying the network needs to know of them; they may not be `tested`.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(weights, target / "model.safetensors")
-    write_atomic(target / "config.json", json.dumps(record.config, indent=1) + "\n")
-    write_atomic(target / "README.md", model_card(record))
+    shutil.copyfile(record.folder / "weights.safetensors", target / "model.safetensors")
+    config = record.config | ({"data": data} if data else {})
+    write_atomic(target / "config.json", json.dumps(config, indent=1) + "\n")
+    write_atomic(target / "README.md", model_card(record, tested))
     return [target / name for name in ("model.safetensors", "config.json", "README.md")]
 
 
-def model_card(record: Record) -> str:
+def model_card(record: Record, tested: bool = True) -> str:
     """What the network is, what it was trained on, how good it is, and what it is not for."""
     config, noise, result = record.config, record.run["label_noise"], record.result["test_accuracy"]
     realised = noise["realised_rate"]
     rate = "unknown (labels as they came)" if realised is None else f"{100 * realised:.1f}%"
+    accuracy = """| test accuracy, mean of the last 10 epochs | {last:.2f}% |
+| best epoch, chosen on the test set (oracle) | {best:.2f}% |""".format(**result)
+    accuracy = accuracy if tested else "| test accuracy | not known: there was no test set |"
     versions = ", ".join(f"{name} {version}" for name, version in record.run["versions"].items())
     return f"""---
 license: mit
@@ -43,8 +55,7 @@ tags: [image-classification, noisy-labels]
 | | |
 | --- | --- |
 | wrong labels in training | {rate} |
-| test accuracy, mean of the last 10 epochs | {result["last"]:.2f}% |
-| best epoch, chosen on the test set (oracle) | {result["best"]:.2f}% |
+{accuracy}
 | epochs, batch size, learning rate | {config["setting"]["epochs"]}, {config["setting"]["batch_size"]}, \
 {config["setting"]["learning_rate"]} |
 | seed | {config["seed"]} |

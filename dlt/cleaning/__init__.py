@@ -1,0 +1,1 @@
+"""`python -m dlt clean`: which labels of a user's own images are likely wrong."""

@@ -1,0 +1,177 @@
+"""The noise rate of a folder of images, its suspicious labels, and a network that has not learnt them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dlt.artifact.export import write_model
+from dlt.cleaning import page
+from dlt.cleaning.pictures import Pictures, read_pictures, side_of
+from dlt.cleaning.suspects import fold_parts, judge, probabilities
+from dlt.harness.config import RunConfig, ce_config, make_config
+from dlt.harness.datasets import load
+from dlt.harness.errors import InputError
+from dlt.harness.records import early_losses, folder_of, npz_bytes, read_record, write_atomic
+from dlt.harness.sweep import default_workers, sweep
+from dlt.harness.training import resolve_device
+from dlt.noise_rate import estimate_from_margins
+
+SIZES = {"digits": 8, "mini": 32, "short": 32, "paper": 32}  # pixels a side, as the profile's own images
+SMALL = 16  # an archive of images no larger is trained as digits are
+MOST_TESTED = 500
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    path: Path
+    output: Path
+    profile: str = "auto"
+    device: str = "auto"
+    seed: int = 1
+    folds: int = 0  # 0: no probabilities out of sample
+    workers: int | None = None
+    settings: dict | None = None  # fields of Setting that replace the profile's
+
+
+def clean(request: Request, say=print) -> dict:
+    """Train, judge and write everything below `request.output`; the summary, as in summary.json.
+
+    The same request again trains nothing that is finished, and goes on with what was stopped.
+    """
+    device = resolve_device(request.device)
+    profile = _profile(request, device.type)
+    pictures = read_pictures(request.path, SIZES[profile])
+    _check_folds(pictures, request.folds)
+    say(_what(pictures, profile))
+    config, folds = _configs(request, profile, pictures)
+    everything = [config, *folds]
+    store = request.output / "runs"
+    workers = request.workers or default_workers(device.type, everything)
+    failures = sweep(everything, store, device.type, workers, say=say)
+    if failures:
+        raise InputError("\n".join(f"run: {name}: {reason}" for name, reason in failures.items()))
+    predicted = probabilities(config, store, device)
+    judged = judge(config, store, pictures.labels, predicted)
+    summary = _summary(pictures, config, store, judged)
+    _write(request.output, pictures, config, store, judged, summary)
+    if folds:
+        _write_out_of_sample(request, pictures, folds, store, device)
+    return summary
+
+
+def _profile(request: Request, device: str) -> str:
+    """`auto`: short on a GPU; on a CPU mini, or digits for an archive of images as small."""
+    if request.profile != "auto":
+        if request.profile not in SIZES:
+            raise InputError(f"profile: {request.profile!r} is not one of auto, {', '.join(SIZES)}")
+        return request.profile
+    if device == "cuda":
+        return "short"
+    side = side_of(request.path)
+    return "digits" if side and side <= SMALL else "mini"
+
+
+def _check_folds(pictures: Pictures, folds: int) -> None:
+    counts = np.bincount(pictures.labels)
+    if folds and not 2 <= folds <= counts.min():
+        raise InputError(f"folds: {folds} is not 0 or in 2..{counts.min()}, the images of the smallest class, "
+                         f"{pictures.class_names[counts.argmin()]!r}")  # fmt: skip
+
+
+def _what(pictures: Pictures, profile: str) -> str:
+    size = "x".join(map(str, pictures.images.shape[1:3]))
+    lines = [f"{len(pictures)} images of {len(pictures.class_names)} classes at {size} pixels, profile {profile}"]
+    if pictures.skipped:
+        lines.append(f"{len(pictures.skipped)} files cannot be read and are left out (skipped.csv); the first: "
+                     "{}: {}".format(*next(iter(pictures.skipped.items()))))  # fmt: skip
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------------- training
+def _configs(request: Request, profile: str, pictures: Pictures) -> tuple[RunConfig, list[RunConfig]]:
+    """DLT on all images, believing the estimated noise rate; and on the images of each fold."""
+    def config(name: str, rows, test_images, test_labels) -> RunConfig:
+        path = request.output / "data" / f"{name}.npz"
+        arrays = {"images": pictures.images[rows], "labels": pictures.labels[rows], "test_images": test_images,
+                  "test_labels": test_labels, "class_names": np.array(pictures.class_names)}  # fmt: skip
+        write_atomic(path, npz_bytes(arrays))
+        return make_config(profile, str(path), "dlt-window", "none", 0.0, request.seed, "estimated",
+                           **request.settings or {})  # fmt: skip
+
+    every = np.arange(len(pictures))
+    # Without a test set what is watched is the agreement with some of the given labels; nothing depends on it.
+    some = every[:: -(-len(every) // MOST_TESTED)]
+    whole = config(pictures.name, every, *(pictures.test or (pictures.images[some], pictures.labels[some])))
+    parts = fold_parts(pictures.labels, request.folds, request.seed) if request.folds else []
+    return whole, [
+        config(f"{pictures.name}-fold{i}", rows, pictures.images[held_out], pictures.labels[held_out])
+        for i, (rows, held_out) in enumerate(parts, 1)
+    ]
+
+
+# ---------------------------------------------------------------------- what is written
+def _summary(pictures: Pictures, config: RunConfig, store: Path, judged) -> dict:
+    record = read_record(folder_of(store, config))
+    estimate = estimate_from_margins(early_losses(read_record(folder_of(store, ce_config(config)))))
+    names = pictures.class_names
+    suspects = judged[judged["suspect"]]
+    pairs = suspects.groupby(["given", "suggested"]).size().sort_values(ascending=False).head(10)
+    counts = [np.bincount(part["given"], minlength=len(names)).tolist() for part in (judged, suspects)]
+    return {
+        "name": pictures.name, "images": len(judged), "skipped": len(pictures.skipped or {}), "classes": len(names),
+        "profile": config.profile, "seed": config.seed, "estimated_noise_rate": round(estimate.rate, 4),
+        "suspects": len(suspects), "suspect_share": round(len(suspects) / len(judged), 4),
+        "test_accuracy": record.result["test_accuracy"]["last"] if pictures.test else None,
+        "by_class": {name: {"images": n, "suspects": s} for name, n, s in zip(names, *counts, strict=True)},
+        "frequent": [{"given": names[g], "suggested": names[s], "images": int(n)} for (g, s), n in pairs.items()],
+    }  # fmt: skip
+
+
+def in_words(summary: dict) -> str:
+    """The summary as a few lines of text."""
+    lines = [
+        f"{summary['name']}: {summary['images']} images of {summary['classes']} classes"
+        + (f"; {summary['skipped']} files could not be read" if summary["skipped"] else ""),
+        f"estimated noise rate: {100 * summary['estimated_noise_rate']:.1f}%",
+        f"suspicious labels: {summary['suspects']} ({100 * summary['suspect_share']:.1f}%)",
+    ]
+    if summary["test_accuracy"] is not None:
+        lines.append(f"test accuracy of the network trained with DLT: {summary['test_accuracy']:.1f}%")
+    for pair in summary["frequent"][:5]:
+        lines.append(f"  {pair['images']} labelled {pair['given']} look like {pair['suggested']}")
+    return "\n".join(lines)
+
+
+def _write(output: Path, pictures: Pictures, config: RunConfig, store: Path, judged, summary: dict) -> None:
+    names = np.array(pictures.class_names)
+    table = judged.assign(file=pictures.sources, given=names[judged["given"]], suggested=names[judged["suggested"]])
+    table = table[["file", "given", "suggested", "clean_probability", "early_loss", "late_loss", "suspect"]]
+    table = table.rename(columns={"given": "given_label", "suggested": "suggested_label"})
+    ranked = table[table["suspect"]].sort_values("clean_probability", kind="stable")
+    write_atomic(output / "suspects.csv", ranked.drop(columns="suspect").to_csv(index=False, float_format="%.6g"))
+    write_atomic(output / "labels.csv", table.to_csv(index=False, float_format="%.6g"))
+    if pictures.skipped:
+        rows = [f"{json.dumps(file)},{json.dumps(reason)}\n" for file, reason in pictures.skipped.items()]
+        write_atomic(output / "skipped.csv", "".join(["file,reason\n", *rows]))
+    write_atomic(output / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_atomic(output / "summary.txt", in_words(summary) + "\n")
+    page.write_galleries(output, pictures, ranked)
+    page.write_page(output, pictures, ranked, summary, in_words(summary))
+    dataset = load(config.dataset, config.profile)
+    about = {"class_names": list(pictures.class_names), "image_shape": list(pictures.images.shape[1:]),
+             "mean": dataset.mean, "std": dataset.std}  # fmt: skip
+    write_model(read_record(folder_of(store, config)), output / "model", about, tested=pictures.test is not None)
+
+
+def _write_out_of_sample(request: Request, pictures: Pictures, folds: list[RunConfig], store: Path, device) -> None:
+    """labels.npy (N,) and pred_probs.npy (N, C), each row by a network that was not trained on it: cleanlab's form."""
+    predicted = np.empty((len(pictures), len(pictures.class_names)))
+    parts = fold_parts(pictures.labels, request.folds, request.seed)
+    for config, (_, held_out) in zip(folds, parts, strict=True):
+        predicted[held_out] = probabilities(config, store, device, "test")
+    np.save(request.output / "labels.npy", pictures.labels)
+    np.save(request.output / "pred_probs.npy", predicted)

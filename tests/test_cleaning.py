@@ -1,0 +1,246 @@
+"""`python -m dlt clean`: from a folder of pictures or an archive to suspects, page and model; and every bad input."""
+
+import json
+import re
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+
+from dlt.__main__ import main
+from dlt.cleaning import comparison
+from dlt.cleaning.pictures import read_pictures
+from dlt.harness.errors import InputError
+
+SHORT = {"epochs": 12, "drop_after": 8, "warmup_epochs": 3, "decay_epochs": 2, "ramp_epochs": 2, "window": 4,
+         "batch_size": 16, "early_epoch": 3}  # fmt: skip
+SETTINGS = [part for name, value in SHORT.items() for part in ("--setting", f"{name}={value}")]
+
+
+def drawn(count, rng):
+    """Grey 8x8 images of 4 classes, a bright quadrant in noise, and their labels."""
+    labels = np.arange(count) % 4
+    images = rng.integers(0, 120, (count, 8, 8))
+    for image, label in zip(images, labels, strict=True):
+        image[4 * (label // 2) :][:4, 4 * (label % 2) :][:, :4] += 100
+    return images.astype(np.uint8), labels
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """An archive of 240 images, of which 24 are labelled wrong; the path and the wrong rows."""
+    images, labels = drawn(240, np.random.default_rng(0))
+    wrong = np.arange(0, 240, 10)
+    labels[wrong] = (labels[wrong] + 1) % 4
+    path = tmp_path_factory.mktemp("planted") / "mine.npz"
+    names = np.array(["upper left", "upper right", "lower <left>", "lower right"])
+    np.savez(path, images=images, labels=labels, class_names=names)
+    return path, wrong
+
+
+@pytest.fixture(scope="module")
+def cleaned(planted, tmp_path_factory):
+    output = tmp_path_factory.mktemp("cleaned") / "out"
+    assert main(["clean", str(planted[0]), "--output", str(output), "--folds", "2", "--device", "cpu", *SETTINGS]) == 0
+    return output
+
+
+# ---------------------------------------------------------------------- what is written
+def test_planted_errors_come_first(cleaned, planted):
+    _, wrong = planted
+    suspects = pandas.read_csv(cleaned / "suspects.csv")
+    columns = ["file", "given_label", "suggested_label", "clean_probability", "early_loss", "late_loss"]
+    assert list(suspects) == columns
+    assert suspects["clean_probability"].is_monotonic_increasing
+    assert set(suspects["file"].head(20)) <= set(wrong)
+    assert len(set(suspects["file"]) & set(wrong)) >= 22
+    assert (suspects["given_label"] != suspects["suggested_label"]).all()
+
+
+def test_every_label_is_listed_in_order(cleaned):
+    labels = pandas.read_csv(cleaned / "labels.csv")
+    assert list(labels["file"]) == list(range(240))
+    assert (labels["suspect"] == (labels["given_label"] != labels["suggested_label"])).all()
+    assert set(labels[labels["suspect"]]["file"]) == set(pandas.read_csv(cleaned / "suspects.csv")["file"])
+
+
+def test_the_summary_counts(cleaned):
+    summary = json.loads((cleaned / "summary.json").read_text())
+    assert summary["images"] == 240 == sum(part["images"] for part in summary["by_class"].values())
+    assert summary["suspects"] == sum(part["suspects"] for part in summary["by_class"].values())
+    assert summary["test_accuracy"] is None
+    assert "suspicious labels" in (cleaned / "summary.txt").read_text()
+
+
+def test_the_page_is_whole_in_itself(cleaned):
+    page = (cleaned / "index.html").read_text()
+    assert page.count("<img") == len(pandas.read_csv(cleaned / "suspects.csv"))
+    assert not re.search(r'(src|href)="(?!data:|suspects\.csv|gallery-1\.png)', page)
+    assert "lower &lt;left&gt;" in page
+    assert "lower <left>" not in page
+
+
+def test_the_gallery_is_a_picture(cleaned):
+    with Image.open(cleaned / "gallery-1.png") as image:
+        assert min(image.size) > 300
+
+
+def test_the_model_can_be_used_again(cleaned, planted):
+    import torch
+
+    from dlt.harness.networks import build_network, load_weights
+
+    config = json.loads((cleaned / "model/config.json").read_text())
+    data = config["data"]
+    network = build_network(config["setting"]["network"], data["image_shape"][2], len(data["class_names"]), seed=0)
+    load_weights(cleaned / "model/model.safetensors", [network])
+    images = np.load(planted[0])["images"] / 255
+    images = torch.from_numpy((images - data["mean"][0]) / data["std"][0]).float()[:, None]
+    with torch.no_grad():
+        suggested = network.eval()(images).argmax(1).numpy()
+    labels = pandas.read_csv(cleaned / "labels.csv")
+    assert (np.array(data["class_names"])[suggested] == labels["suggested_label"]).all()
+    assert "not known: there was no test set" in (cleaned / "model/README.md").read_text()
+
+
+def test_out_of_sample_probabilities(cleaned, planted):
+    labels, probabilities = (np.load(cleaned / name) for name in ("labels.npy", "pred_probs.npy"))
+    assert np.array_equal(labels, np.load(planted[0])["labels"])
+    assert probabilities.shape == (240, 4)
+    assert np.allclose(probabilities.sum(1), 1)
+    right = np.arange(240) % 4
+    assert (probabilities.argmax(1) == right).mean() > 0.9
+
+
+def test_the_same_command_trains_nothing(cleaned, planted, capsys):
+    files = {path: path.read_bytes() for path in cleaned.rglob("*") if path.is_file()}
+    command = ["clean", str(planted[0]), "--output", str(cleaned), "--folds", "2", "--device", "cpu", *SETTINGS]
+    assert main(command) == 0
+    assert "runs to train" not in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in cleaned.rglob("*") if path.is_file()} == files
+
+
+# ---------------------------------------------------------------------- folders of pictures
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of 60 pictures each, of many kinds, a broken one, and what is no picture."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "pictures"
+    for name, level in (("dark", 40), ("light side", 200)):
+        (root / name / "more").mkdir(parents=True)
+        for i in range(60):
+            pixels = np.clip(rng.normal(level, 20, (20 + i % 3, 24, 3)), 0, 255).astype(np.uint8)
+            suffix = ("png", "jpg", "bmp", "webp")[i % 4]
+            Image.fromarray(pixels).save(root / name / ("more" if i % 2 else ".") / f"{i}.{suffix}")
+    (root / "dark" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    (root / "dark" / ".hidden.png").write_bytes(b"")
+    (root / "dark" / "notes.txt").write_text("no picture")
+    (root / "readme.png").write_bytes(b"not in a class folder")
+    return root
+
+
+def test_a_folder_is_read(folder):
+    pictures = read_pictures(folder, 32)
+    assert pictures.images.shape == (120, 32, 32, 3)
+    assert pictures.class_names == ("dark", "light side")
+    assert np.bincount(pictures.labels).tolist() == [60, 60]
+    assert list(pictures.skipped) == ["dark/broken.png"]
+    means = pictures.images.mean(axis=(1, 2, 3))
+    assert (means[pictures.labels == 0] < 80).all()
+    assert (means[pictures.labels == 1] > 160).all()
+    assert all((folder / source).is_file() for source in pictures.sources)
+
+
+def test_grey_pictures_stay_grey_and_of_16_bits_too(tmp_path):
+    for name, level in (("a", 10), ("b", 200)):
+        (tmp_path / name).mkdir()
+        for i in range(50):
+            Image.fromarray(np.full((9, 9), level, np.uint8)).save(tmp_path / name / f"{i}.png")
+        Image.fromarray(np.full((9, 9), level << 8, np.uint16)).save(tmp_path / name / "deep.png")
+    pictures = read_pictures(tmp_path, 8)
+    assert pictures.images.shape == (102, 8, 8, 1)
+    assert np.unique(pictures.images[pictures.labels == 0]).tolist() == [10]
+    assert np.unique(pictures.images[pictures.labels == 1]).tolist() == [200]
+
+
+def test_large_images_of_an_archive_are_shrunk(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(100) % 2
+    np.savez(tmp_path / "a.npz", images=rng.integers(0, 255, (100, 40, 30, 3)).astype(np.uint8), labels=labels)
+    assert read_pictures(tmp_path / "a.npz", 32).images.shape == (100, 32, 32, 3)
+
+
+def test_a_folder_end_to_end(folder, tmp_path, capsys):
+    output = tmp_path / "out"
+    settings = ["--setting", "network=preact-digits", *SETTINGS]
+    assert main(["clean", str(folder), "--output", str(output), "--device", "cpu", *settings]) == 0
+    said = capsys.readouterr().out
+    assert "1 files cannot be read" in said
+    assert "dark/broken.png" in (output / "skipped.csv").read_text()
+    assert len(pandas.read_csv(output / "labels.csv")) == 120
+    assert (output / "index.html").is_file()
+
+
+# ---------------------------------------------------------------------- bad input
+def save(path, count, classes=2):
+    np.savez(path, images=np.zeros((count, 8, 8), np.uint8), labels=np.arange(count) % classes)
+    return path
+
+
+def test_bad_input(tmp_path, capsys, planted):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "one/cat").mkdir(parents=True)
+    (tmp_path / "broken/cat").mkdir(parents=True)
+    for i in range(120):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "one/cat" / f"{i}.png")
+    (tmp_path / "broken/cat/1.png").write_bytes(b"nothing")
+    bad = {
+        "nowhere": ([str(tmp_path / "nowhere")], "is neither a folder of class folders nor an .npz file"),
+        "empty": ([str(tmp_path / "empty")], "has no pictures in folders; expected empty/<class>/<picture>"),
+        "one class": ([str(tmp_path / "one")], "has one class, 'cat'"),
+        "all broken": ([str(tmp_path / "broken")], "none of the 1 pictures in"),
+        "ten images": ([str(save(tmp_path / "ten.npz", 10))], "has 10 readable images; at least 100 are needed"),
+        "folds": ([str(planted[0]), "--folds", "99"], "folds: 99 is not 0 or in 2.."),
+        "one fold": ([str(planted[0]), "--folds", "1"], "folds: 1 is not 0 or in 2.."),
+        "workers": ([str(planted[0]), "--workers", "0"], "workers: 0 is not at least 1"),
+        "profile": ([str(planted[0]), "--profile", "large"], "profile: 'large' is not one of auto, digits"),
+        "setting": ([str(planted[0]), "--setting", "epoch=1"], "setting: no 'epoch'"),
+    }  # fmt: skip
+    for name, (arguments, line) in bad.items():
+        assert main(["clean", *arguments, "--output", str(tmp_path / "out"), "--device", "cpu"]) == 2, name
+        error = capsys.readouterr().err
+        assert line in error, name
+        assert error.splitlines()[-1].startswith("error: "), name
+    assert not (tmp_path / "out/runs").exists()
+
+
+# ---------------------------------------------------------------------- the comparison
+def test_measures_of_a_ranking():
+    wrong = np.array([True, False, True, False, False])
+    found = comparison.measures(wrong, np.array([5.0, 4, 3, 2, 1]), np.array([True, True, False, False, False]), n=3)
+    assert found["flagged"] == 2
+    assert found["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert (found["precision"], found["recall"], found["f1"]) == (0.5, 0.5, 0.5)
+    assert found["precision_at_n"] == pytest.approx(2 / 3)
+    assert found["recall_at_n"] == 1.0
+
+
+def test_nothing_flagged_is_no_division_by_zero():
+    found = comparison.measures(np.zeros(3, bool) | [True, False, False], np.arange(3.0), np.zeros(3, bool), n=0)
+    assert found["precision"] == found["recall"] == found["f1"] == 0
+
+
+def test_without_cleanlab_it_says_so(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "cleanlab.filter", None)
+    with pytest.raises(InputError, match="pip install"):
+        comparison._cleanlab(np.array([0, 1]), np.eye(2))
+
+
+@pytest.mark.slow
+def test_ahead_of_cleanlab_on_planted_errors(tmp_path):
+    """Average precision and F1, precision and recall at equal numbers flagged: one seed, about two minutes."""
+    pytest.importorskip("cleanlab")
+    ours, theirs = comparison.compare("digits", "asymmetric0.3", 1, tmp_path)
+    for name in ("average_precision", "f1", "precision_at_n", "recall_at_n"):
+        assert ours[name] > theirs[name], name
