@@ -9,7 +9,7 @@ from dlt import commands
 from dlt.harness.errors import InputError
 
 # Their names alone, so that `train` need not import what draws them.
-TARGETS = (*(f"table{i}" for i in range(1, 6)), *(f"figure{i}" for i in range(1, 8)), "ablations", "all")
+TARGETS = (*(f"table{i}" for i in range(1, 6)), *(f"figure{i}" for i in range(1, 8)), "ablations", "beyond", "all")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -135,6 +135,7 @@ def _data_arguments(command, noise: str) -> None:
         "--dataset", help="digits, cifar10, cifar100, clothing1m or an .npz file (default: by profile)"
     )
     command.add_argument("--noise", default=noise, help=f"the label noise that is put in (default: {noise})")
+    command.add_argument("--labels", help="of --noise human: aggre, random1 to 3, worse (CIFAR-10); noisy (CIFAR-100)")
     command.add_argument("--noise-rate", type=float)
     command.add_argument("--seed", type=int, default=1)
     command.add_argument(

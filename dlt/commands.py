@@ -39,9 +39,16 @@ def _profile_and_dataset(options) -> tuple[str, str]:
     return profile, options.dataset or next((d for p, d in SETTINGS if p == profile), "")
 
 
-def _check_rate(options) -> None:
-    if options.noise_rate is None and options.noise in ("symmetric", "asymmetric", "asymmetric-block5"):
-        raise InputError(f"noise-rate: give one with --noise {options.noise}, or --noise none")
+def _noise(options) -> tuple[str, float]:
+    """The noise and its rate, 0.0 where none is needed."""
+    noise = options.noise
+    if noise == "human" or options.labels:
+        if noise != "human" or not options.labels:
+            raise InputError("labels: --noise human and --labels go together, for example --noise human --labels worse")
+        noise = f"human-{options.labels}"
+    if options.noise_rate is None and noise in ("symmetric", "asymmetric", "asymmetric-block5", "instance"):
+        raise InputError(f"noise-rate: give one with --noise {noise}, or --noise none")
+    return noise, options.noise_rate or 0.0
 
 
 def estimate(options) -> int:
@@ -53,7 +60,7 @@ def estimate(options) -> int:
 
     profile, dataset = _profile_and_dataset(options)
     config = make_config(
-        profile, dataset, "ce", options.noise, options.noise_rate or 0.0, options.seed,
+        profile, dataset, "ce", *_noise(options), options.seed,
         **_pairs("setting", options.setting),
     )  # fmt: skip
     _train_one(config, options)
@@ -72,7 +79,7 @@ def train(options) -> int:
     except ValueError:
         raise InputError(f"loss-epochs: {options.loss_epochs!r} is not a list like 5,10") from None
     config = make_config(
-        profile, dataset, options.method, options.noise, options.noise_rate or 0.0, options.seed,
+        profile, dataset, options.method, *_noise(options), options.seed,
         options.assumed_rate, _pairs("option", options.option), loss_epochs, options.hard, options.epsilon,
         **_pairs("setting", options.setting),
     )  # fmt: skip
@@ -87,7 +94,6 @@ def _train_one(config, options) -> None:
     from dlt.harness import records
     from dlt.harness.training import train
 
-    _check_rate(options)
     store = options.output or records.RUNS
     folder = records.folder_of(store, config)
     print(f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs")
@@ -137,9 +143,8 @@ def export_noise(options) -> None:
     from dlt.harness.datasets import load
     from dlt.harness.run import noisy_labels
 
-    _check_rate(options)
     profile, dataset = _profile_and_dataset(options)
-    config = make_config(profile, dataset, "ce", options.noise, options.noise_rate or 0.0, options.seed)
+    config = make_config(profile, dataset, "ce", *_noise(options), options.seed)
     noisy = noisy_labels(load(dataset, profile, options.data_dir), config, options.data_dir)
     about = {"dataset": config.dataset_name, "profile": profile, "noise": config.noise, "seed": config.seed}
     print("written: " + ", ".join(map(str, export_noise(noisy, about, options.target))))

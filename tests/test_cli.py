@@ -13,6 +13,11 @@ BAD = {
     "class that is no method": (["--method", "dlt.algorithm:SlideWindow"], "not a subclass of dlt.Method"),
     "rate of one": (["--method", "ce", "--noise-rate", "1"], "noise-rate: 1.0 is outside [0, 1)"),
     "negative rate": (["--method", "ce", "--noise-rate", "-0.1"], "noise-rate: -0.1 is outside [0, 1)"),
+    "human labels of another data set": (
+        ["--method", "ce", "--noise", "human", "--labels", "worse"], "noise: 'human-worse' are labels of cifar10",
+    ),
+    "human without labels": (["--method", "ce", "--noise", "human"], "labels: --noise human and --labels go together"),
+    "labels without human": (["--method", "ce", "--labels", "worse"], "labels: --noise human and --labels go together"),
     "NaN rate": (["--method", "ce", "--noise-rate", "nan"], "noise-rate: nan is outside [0, 1)"),
     "unknown noise": (["--method", "ce", "--noise", "salt"], "noise: 'salt' is not one of"),
     "rate without noise": (["--method", "ce", "--noise", "none", "--noise-rate", ".2"], "0.2 with --noise none"),

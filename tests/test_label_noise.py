@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from dlt.harness import datasets
 from dlt.harness.config import make_config
+from dlt.harness.datasets import load
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import (
     CIFAR10_MAP,
@@ -20,9 +22,11 @@ from dlt.harness.label_noise import (
     cifar100_map,
     corrupt,
     human,
+    instance_dependent,
     mapping_for,
     symmetric,
 )
+from dlt.harness.run import noisy_labels
 
 BALANCED = np.repeat(np.arange(10), 5000)  # CIFAR-10's 50,000 labels up to their order
 BALANCED100 = np.repeat(np.arange(100), 500)
@@ -249,3 +253,53 @@ def test_published_human_rates_are_the_nominal_ones():
     assert config.name.startswith("cifar10-human-aggre-ce-s1-")
     with pytest.raises(InputError, match="labels of cifar10, not of digits"):
         make_config("digits", "digits", "ce", "human-worse")
+
+
+# ---------------------------------------------------------------------- instance-dependent noise
+def random_images(count=3000, classes=5):
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (count, 4, 4, 3)).astype(np.uint8), np.arange(count) % classes
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.4, 0.8])
+def test_instance_noise_realises_the_rate(rate):
+    images, labels = random_images()
+    noisy = instance_dependent(images, labels, rate, 5, seed=1, mean=0.5, std=0.25)
+    assert abs((noisy != labels).mean() - rate) < 0.03
+    assert set(noisy) <= set(range(5))
+
+
+def test_equal_images_of_a_class_are_mistaken_for_the_same_class():
+    """The wrong label hangs on the image: a class of one image, 32x32 and sharp, has one wrong label."""
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3))
+    images, labels = np.repeat(image, 400, axis=0).astype(np.uint8), np.zeros(400, int)
+    noisy = instance_dependent(images, labels, 0.5, 10, seed=1, mean=0.5, std=0.25)
+    wrong = noisy[noisy != 0]
+    assert 140 < len(wrong) < 260
+    assert np.bincount(wrong).max() > 0.9 * len(wrong)
+
+
+def test_instance_noise_against_a_slow_version():
+    """Xia et al. 2020, one image after the other, from the same draws."""
+    from scipy.stats import truncnorm
+
+    images, labels = random_images(60, 3)
+    noisy = instance_dependent(images, labels, 0.4, 3, seed=5, mean=0.5, std=0.25)
+    rng = np.random.default_rng(np.random.SeedSequence([5, zlib.crc32(b"label noise")]))
+    flip = truncnorm.rvs(-4, 6, loc=0.4, scale=0.1, size=60, random_state=rng)
+    for own in range(3):
+        rows = [i for i in range(60) if labels[i] == own]
+        weights = rng.standard_normal((48, 3))
+        draws = rng.random((len(rows), 1))
+        for i, draw in zip(rows, draws[:, 0], strict=True):
+            x = (images[i].ravel() / 255 - 0.5) / 0.25
+            e = [np.exp(x @ weights[:, c] - max(x @ weights)) if c != own else 0.0 for c in range(3)]
+            p = [flip[i] * e[c] / sum(e) if c != own else 1 - flip[i] for c in range(3)]
+            assert noisy[i] == next(c for c in range(3) if sum(p[: c + 1]) > draw)
+
+
+def test_instance_noise_of_a_run():
+    config = make_config("digits", "digits", "ce", "instance", 0.4, 2)
+    noisy = noisy_labels(load("digits", "digits"), config)
+    assert 0.35 < noisy.realised < 0.45
+    assert config.name.startswith("digits-instance0.4-ce-s2-")

@@ -12,7 +12,7 @@ from dlt.artifact.figures import accuracy_curves, collect_curves
 from dlt.artifact.printing import to_csv
 from dlt.artifact.tables import collect
 from dlt.harness import method
-from dlt.harness.config import setting_for
+from dlt.harness.config import make_config, setting_for
 from dlt.harness.errors import InputError
 from dlt.harness.records import csv_text, folder_of
 
@@ -374,6 +374,18 @@ def test_runs_of_the_other_tables():
     assert [run.method for run in clothing] == [name for name in paper.TABLE3 if name != "meta-learning"]
     assert {(run.dataset, run.noise, run.assumed_rate) for run in clothing} == {("clothing1m", "none", 0.38)}
     assert list(TABLES["table3"].rows) == list(paper.TABLE3)
+
+
+def test_the_table_beyond_the_paper():
+    """No human labels but CIFAR's; M-correction takes part; gains over CE, and no number of the paper's."""
+    beyond = TABLES["beyond"]
+    digits = beyond.runs("digits", [1])
+    assert {(run.noise, run.noise_rate) for run in digits} == {("instance", 0.2), ("instance", 0.4)}
+    assert len(digits) == 2 * 7
+    worse = beyond.config("mini", "dlt-window", Column("cifar10", "human-worse", 0.4021), 1)
+    assert worse == make_config("mini", "cifar10", "dlt-window", "human-worse")
+    lines = tables.text(beyond, "digits", collect(beyond, "digits", [1], [])).lines
+    assert not any(any(cells[2:]) for cells in lines)
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -101,7 +101,9 @@ def text(table: Table, profile: str, frame: "pandas.DataFrame") -> Text:
     """The table that the frame of `collect` fills."""
     seeds = frame["n"].max()
     comparison = "paper / difference" if profile in PROFILES_LIKE_PAPER else "gain / paper's"
-    if seeds == 0:
+    if frame["paper"].isna().all():
+        comparison = "gain"
+    elif seeds == 0:
         comparison = "paper"
     return Text(
         table.name,
@@ -135,7 +137,7 @@ def _compared(cell, comparison: str, itself: bool) -> str:
     """What stands under an accuracy; `itself`: the baseline's Last, over which gains are counted."""
     if comparison == "gain / paper's" and not cell.dataset:  # nothing of ours to gain: the number itself
         return f"paper {fixed(cell.paper)}" if cell.paper == cell.paper else ""
-    if comparison == "gain / paper's" and itself:
+    if itself and comparison.startswith("gain"):
         return ""
     return _COMPARISONS[comparison](cell)
 
@@ -147,6 +149,7 @@ def _pair(left: str, right: str) -> str:
 _COMPARISONS = {
     "paper": lambda cell: fixed(cell.paper),
     "paper / difference": lambda cell: _pair(fixed(cell.paper), signed(cell.difference)),
+    "gain": lambda cell: signed(cell.gain),
     "gain / paper's": lambda cell: _pair(signed(cell.gain), signed(cell.paper_gain)),
 }
 
@@ -156,10 +159,11 @@ def _notes(table: Table, profile: str, frame: "pandas.DataFrame", comparison: st
         f"Last: mean test accuracy of the last {LAST_EPOCHS} epochs. "
         "Best (oracle): the highest of all epochs, chosen on the test set."
     ]
-    if comparison == "gain / paper's":
+    if comparison.startswith("gain"):
+        why = "" if comparison == "gain" else "; the data are not the paper's, so accuracies cannot be compared"
         notes.append(
-            f"Gain: points over the Last of {table.rows[table.baseline]} in the same column (ours: with the "
-            "same seeds); the data are not the paper's, so accuracies cannot be compared."
+            f"Gain: points over the Last of {table.rows[table.baseline]} in the same column (ours: with the same seeds)"
+            f"{why}."
         )
     notes += table.notes
     if frame["n"].any():

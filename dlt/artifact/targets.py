@@ -58,7 +58,10 @@ def _hard_runs(profile: str, seeds: list[int]) -> list[RunConfig]:
 
 
 def _accuracies(table) -> Target:
-    return Target(table.name, table.title, table.runs, partial(_write_accuracies, table))
+    def runs(profile: str, seeds: list[int]) -> list[RunConfig]:
+        return [config for config in table.runs(profile, seeds) if studies.is_human_file_there(config)]
+
+    return Target(table.name, table.title, runs, partial(_write_accuracies, table))
 
 
 def _drawn(draw, title: str, of_seed) -> Target:

@@ -24,7 +24,7 @@ HUMAN_NOISES = {
     "human-worse": ("cifar10", "worse_label", 0.4021),
     "human-noisy": ("cifar100", "noisy_label", 0.4020),
 }
-NOISES = ("none", "symmetric", "asymmetric", "asymmetric-block5", *HUMAN_NOISES)
+NOISES = ("none", "symmetric", "asymmetric", "asymmetric-block5", "instance", *HUMAN_NOISES)
 HUMAN_FILES = {"cifar10": ("CIFAR-10_human.pt", "cifar10n.npz"), "cifar100": ("CIFAR-100_human.pt", "cifar100n.npz")}
 
 DIGITS_MAP = {7: 1, 2: 7, 5: 6, 6: 5, 3: 8}
@@ -71,6 +71,34 @@ def asymmetric(labels, rate: float, mapping, seed: int):
     for source, target in sorted(pairs):
         members = np.flatnonzero(clean == source)
         noisy[rng.permutation(members)[: round(rate * members.size)]] = target
+    return _as_given(noisy, labels)
+
+
+def instance_dependent(images: np.ndarray, labels, rate: float, num_classes: int, seed: int, mean=0.0, std=1.0):
+    """Labels that are wrong where an image looks like another class (Xia et al. 2020).
+
+    Each of the `images` (N, ...), bytes, has its own probability to be mislabelled, drawn from a normal distribution
+    around `rate` with standard deviation 0.1, cut to [0, 1]; as what is drawn by the softmax of its pixels, normalised
+    by `mean` and `std`, through a random projection of its class, where its own class is left out. So the realised
+    rate is near `rate`. Raises InputError for a rate outside [0, 1).
+    """
+    from scipy.special import softmax
+    from scipy.stats import truncnorm
+
+    clean = _checked(labels, rate)
+    rng = _generator(seed)
+    flips = truncnorm.rvs(-rate / 0.1, (1 - rate) / 0.1, loc=rate, scale=0.1, size=clean.size, random_state=rng)
+    noisy, size = clean.copy(), int(np.prod(images.shape[1:]))
+    for own in range(num_classes):
+        members = np.flatnonzero(clean == own)
+        pixels = ((images[members] / 255 - mean) / std).reshape(len(members), size)
+        projection = rng.standard_normal((size, num_classes))
+        likeness = pixels @ projection
+        likeness[:, own] = -np.inf
+        probabilities = flips[members, None] * softmax(likeness, axis=1)
+        probabilities[:, own] = 1 - flips[members]
+        # The first class whose cumulated probability exceeds a uniform draw.
+        noisy[members] = (probabilities.cumsum(1) > rng.random((len(members), 1))).argmax(1)
     return _as_given(noisy, labels)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dlt.harness.config import RunConfig, ce_config, clean_ce_config
 from dlt.harness.datasets import Dataset, data_folder, load
 from dlt.harness.errors import InputError
-from dlt.harness.label_noise import HUMAN_NOISES, NoisyLabels, corrupt, human
+from dlt.harness.label_noise import HUMAN_NOISES, NoisyLabels, corrupt, human, instance_dependent
 from dlt.harness.measures import epoch_measures
 from dlt.harness.method import HARD_SAMPLES, NOISE_RATE_ESTIMATE, Batch, Method, load_method, resolve
 from dlt.harness.networks import build_network, evaluating, load_weights
@@ -254,6 +254,10 @@ def noisy_labels(dataset: Dataset, config: RunConfig, data_dir: str | None = Non
     train = dataset.train
     if config.noise in HUMAN_NOISES:
         labels = human(train.labels, config.noise, data_folder(data_dir), train.rows)
+        return NoisyLabels(labels, train.labels, dataset.num_classes, config.noise_rate)
+    if config.noise == "instance":
+        labels = instance_dependent(train.images, train.labels, config.noise_rate, dataset.num_classes, config.seed,
+                                    dataset.mean, dataset.std)  # fmt: skip
         return NoisyLabels(labels, train.labels, dataset.num_classes, config.noise_rate)
     return corrupt(
         train.labels, config.noise, config.noise_rate, dataset.num_classes, config.seed, config.dataset
