@@ -158,6 +158,9 @@ def bench(options) -> None:
 
     if options.repeats < 1:
         raise InputError(f"repeats: {options.repeats} is not at least 1")
+    if options.what != "methods":
+        _bench_more(options)
+        return
     profile = resolve_profile(options.profile)
     methods = tuple(options.methods.split(",")) if options.methods else stopwatch.MAIN
     settings = _pairs("setting", options.setting)
@@ -167,6 +170,22 @@ def bench(options) -> None:
     folder = options.output or RUNS / "bench" / profile
     print(stopwatch.write(result, folder))
     print(f"written: {folder}/bench.md, bench.csv")
+
+
+def _bench_more(options) -> None:
+    import pandas
+
+    from dlt import bench_growth
+    from dlt.harness.measures import device_name
+    from dlt.harness.records import RUNS, write_atomic
+    from dlt.harness.training import resolve_device
+
+    rows = {"augmentation": bench_growth.augmentation, "growth": bench_growth.growth}[options.what](options.repeats)
+    table = pandas.DataFrame(rows).assign(device=device_name(resolve_device("cpu")), repeats=options.repeats)
+    path = (options.output or RUNS / "bench") / f"{options.what}.csv"
+    write_atomic(path, table.to_csv(index=False, float_format="%.5g"))
+    print(table.drop(columns="device").round(1).to_string(index=False))
+    print(f"written: {path}")
 
 
 def status(options) -> None:

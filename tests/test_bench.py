@@ -1,11 +1,14 @@
 """The stopwatch runs, and its ratios are what they say."""
 
+import numpy as np
 import pandas
 import pytest
+import torch
 
-from dlt import bench
+from dlt import bench, bench_growth
 from dlt.__main__ import main
 from dlt.bench import Timing
+from dlt.harness.datasets import CIFAR_STATISTICS, Dataset, DeviceImages, Images
 
 
 def test_it_times_and_writes(tmp_path, capsys):
@@ -42,3 +45,30 @@ def test_ratios():
 def test_bad_input(capsys, arguments, line):
     assert main(["bench", "--profile", "digits", "--device", "cpu", *arguments]) == 2
     assert line in capsys.readouterr().err
+
+
+def test_augmentation_beside_torchvision(monkeypatch):
+    monkeypatch.setattr("dlt.bench_growth.random_images", lambda count: np.zeros((300, 32, 32, 3), np.uint8))
+    threads = torch.get_num_threads()
+    ours, theirs = bench_growth.augmentation(repeats=1, count=300)
+    torch.set_num_threads(threads)
+    assert ours["images_per_s"] > theirs["images_per_s"] > 0
+
+
+def test_both_pipelines_do_the_same_work():
+    """Equal shapes, types and normalisation: an image that no crop or flip changes comes out equal."""
+    white = np.full((4, 32, 32, 3), 255, np.uint8)
+    part = Images(white, np.zeros(4, dtype=np.int64), ("any",))
+    dataset = Dataset("white", part, part, *CIFAR_STATISTICS["cifar10"], padding=0, flip=True)
+    ours = DeviceImages(white, dataset, "cpu").augmented(torch.arange(4), torch.Generator().manual_seed(0))
+    theirs, _ = bench_growth._Pictures(white)[0]
+    assert ours[0].shape == theirs.shape
+    assert ours.dtype == theirs.dtype
+    assert torch.allclose(ours[0, :, 16, 16], theirs[:, 16, 16], atol=1e-6)
+
+
+def test_growth_measures_in_a_process_of_its_own(monkeypatch):
+    row = bench_growth._apart("digits", 300, 3, 0, 1)
+    assert row["seconds"] > 0
+    assert row["steps"] == 5
+    assert 0 < row["mib_over_libraries"] < row["peak_mib"]

@@ -2,6 +2,7 @@
 
 import copy
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -233,20 +234,22 @@ class Run:
         """Percent right on the test set: the method's prediction, and each network's and the ensemble's."""
         for network in self.networks:
             network.eval()
-        predictors = {"test_accuracy": self.method.predict}
-        if len(self.networks) > 1:
-            for i in range(len(self.networks)):
-                predictors[f"test_accuracy_network{i + 1}"] = lambda images, i=i: self.forward(images, i)
-            predictors["test_accuracy_ensemble"] = lambda images: sum(
-                self.forward(images, i) for i in range(len(self.networks))
-            )
         rows = torch.arange(len(self.test_labels), device=self.device).split(EVALUATION_BATCH)
-        right = {name: 0 for name in predictors}
+        right = defaultdict(int)
         for index in self.test_images.ahead(rows):
-            images = self.test_images.plain(index)
-            for name, predict in predictors.items():
-                right[name] = right[name] + (predict(images).argmax(1) == self.test_labels[index]).sum()
+            for name, logits in self._predictions(self.test_images.plain(index)).items():
+                right[name] = right[name] + (logits.argmax(1) == self.test_labels[index]).sum()
         return {name: 100.0 * int(count) / len(self.test_labels) for name, count in right.items()}
+
+    def _predictions(self, images: Tensor) -> dict[str, Tensor]:
+        """(B, C) logits by whose they are; no network sees the images twice unless the method predicts otherwise."""
+        logits = [self.forward(images, i) for i in range(len(self.networks))]
+        own = type(self.method).predict is not Method.predict
+        found = {"test_accuracy": self.method.predict(images) if own else logits[0]}
+        if len(logits) > 1:
+            found |= {f"test_accuracy_network{i}": values for i, values in enumerate(logits, 1)}
+            found["test_accuracy_ensemble"] = sum(logits)
+        return found
 
 
 def noisy_labels(dataset: Dataset, config: RunConfig, data_dir: str | None = None) -> NoisyLabels:

@@ -62,6 +62,7 @@ def _sweep(configs, store, device, workers, data_dir, say, deadline, seconds) ->
     todo = [config for config in configs if find_record(config, [store]) is None]
     if not todo or time.time() >= deadline:
         return {}
+    todo.sort(key=lambda config: (config.seed, -config.cost))  # the longest first: no worker idles for long at the end
     say(f"{len(todo)} of {len(configs)} runs to train, {min(workers, len(todo))} at a time on {device}")
     context = multiprocessing.get_context("spawn")
     pool = [_Worker(context, store, device, data_dir, deadline) for _ in range(min(workers, len(todo)))]
