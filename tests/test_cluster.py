@@ -105,6 +105,7 @@ def nodes():
     roles = (["--head", "--port", address.split(":")[1], "--include-dashboard", "false"], ["--address", address])
     with tempfile.TemporaryDirectory(prefix="ray") as folder, contextlib.ExitStack() as stack:
         environment = os.environ | {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
+        environment |= {"RAY_raylet_start_wait_time_s": "120", "RAY_worker_niceness": "0"}  # on a busy machine
         for role in roles:
             command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1", *role]
             node = subprocess.Popen(
