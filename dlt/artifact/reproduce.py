@@ -43,20 +43,20 @@ def reproduce(options) -> int:
             _write(shown, profile, seeds, CHECKPOINTS, ROOT / "figures")
         return 0
     profile = resolve_profile(options.profile)
-    device = resolve_device(options.device).type
+    device = _device(options)
     configs = {config.name: config for target in targets for config in target.runs(profile, seeds)}
     configs = _chosen([*configs.values()], options)
     configs = [*{run.name: run for config in configs for run in [*config.required, config]}.values()]
-    workers = default_workers(device, configs) if options.workers is None else options.workers
-    if workers < 1:
-        raise InputError(f"workers: {workers} is not at least 1")
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"workers: {options.workers} is not at least 1")
     _budget(options.time_budget)
+    cluster, workers = _launcher(options, configs, device)
     print(_plan(options, profile, configs, RUNS, device, workers))
     if options.dry_run:
         return 0
     if options.fresh:
         _move_aside(configs, RUNS)
-    failures = _train(configs, RUNS, device, workers, options)
+    failures = _train(configs, RUNS, device, workers, cluster, options)
     _write(targets, profile, seeds, RUNS, RUNS / "figures")
     return 1 if failures else 0
 
@@ -85,14 +85,36 @@ def _has_records(target, profile: str, seeds: list[int]) -> bool:
     return any(find_record(config, [CHECKPOINTS]) for config in target.runs(profile, seeds))
 
 
-def _train(configs: list[RunConfig], store: Path, device: str, workers: int, options) -> dict[str, str]:
+def _device(options) -> str:
+    """"cpu" or "cuda". A GPU of a cluster need not be in the machine where the command is given."""
+    if options.launcher == "ray" and options.device == "cuda":
+        return "cuda"
+    return resolve_device(options.device).type
+
+
+def _launcher(options, configs: list[RunConfig], device: str) -> tuple:
+    """The cluster, None for this machine's processes, and how many runs train at a time."""
+    if options.launcher == "local":
+        if options.address is not None:
+            raise InputError(f"address: {options.address!r} is of a Ray cluster; it goes with --launcher ray")
+        return None, default_workers(device, configs) if options.workers is None else options.workers
+    if options.workers is not None and device == "cpu":
+        raise InputError(f"workers: {options.workers}; on a cluster's CPUs as many runs train as have their threads")
+    from dlt.harness.cluster import Cluster
+
+    cluster = Cluster(options.address or "auto", options.workers or 1)
+    return cluster, cluster.places(configs, device)
+
+
+def _train(configs: list[RunConfig], store: Path, device: str, workers: int, cluster, options) -> dict[str, str]:
     """Train what is missing; the failed runs. The data are looked at first, and downloaded once for all workers."""
     deadline = time.time() + _budget(options.time_budget)
     for dataset, profile in {(c.dataset, c.profile) for c in configs if find_record(c, [store]) is None}:
         load(dataset, profile, options.data_dir)
     failures = sweep(
-        configs, store, device, workers, options.data_dir, deadline=deadline, seconds=lambda c: _seconds([c], device)
-    )
+        configs, store, device, workers, options.data_dir, deadline=deadline, seconds=lambda c: _seconds([c], device),
+        cluster=cluster,
+    )  # fmt: skip
     left = [c for c in configs if c.name not in failures and find_record(c, [store]) is None]
     if left:
         print(f"time is up: {len(left)} runs are left, about {_duration(_seconds(left, device) / workers)} less what "

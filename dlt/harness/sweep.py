@@ -1,4 +1,4 @@
-"""Many runs on one machine: worker processes, each training one run at a time, and one progress bar."""
+"""Many runs: those that are missing, on this machine's worker processes or on a cluster, and one progress bar."""
 
 import contextlib
 import math
@@ -35,39 +35,50 @@ class End(Enum):
 
     FINISHED = "finished"
     OUT_OF_TIME = "out of time"
+    NOT_BEGUN = "not begun"
 
 
 def sweep(
     configs: list[RunConfig], store: Path, device: str, workers: int, data_dir: str | None = None,
     say: Callable[[str], None] = print, deadline: float = math.inf,
-    seconds: Callable[[RunConfig], float] = lambda config: 0.0,
+    seconds: Callable[[RunConfig], float] = lambda config: 0.0, cluster=None,
 ) -> dict[str, str]:  # fmt: skip
     """Train every configuration that has no finished record in `store`, after the runs that they require.
 
     A run that fails, or a worker that dies, does not stop the others: returned are the names of the
     failed runs with the reason. Ctrl-C stops all workers; what they had saved is resumed by the next call.
     No epoch is begun after the `deadline` (of `time.time`), and until then runs go first whose `seconds`,
-    an estimate, fit; a run that was stopped by it is saved, and is no failure.
+    an estimate, fit; a run that was stopped by it is saved, and is no failure. A `cluster`
+    (`dlt.harness.cluster.Cluster`) trains in place of worker processes, in the order of `configs`.
     """
     todo = [config for config in configs if find_record(config, [store]) is None]
     required = {run.name: run for config in todo for run in config.required}
-    more = (store, device, workers, data_dir, say, deadline, seconds)
+    more = (store, device, workers, data_dir, say, deadline, seconds, cluster)
     failures = sweep([*required.values()], *more) if required else {}
     missing = {name for name, run in required.items() if find_record(run, [store]) is None} - failures.keys()
     rest = [c for c in configs if c.name not in failures and not missing & {run.name for run in c.required}]
     return failures | _sweep(rest, *more)
 
 
-def _sweep(configs, store, device, workers, data_dir, say, deadline, seconds) -> dict[str, str]:
+def _sweep(configs, store, device, workers, data_dir, say, deadline, seconds, cluster) -> dict[str, str]:
     todo = [config for config in configs if find_record(config, [store]) is None]
     if not todo or time.time() >= deadline:
         return {}
     todo.sort(key=lambda config: (config.seed, -config.cost))  # the longest first: no worker idles for long at the end
     say(f"{len(todo)} of {len(configs)} runs to train, {min(workers, len(todo))} at a time on {device}")
+    bar = Bar(todo, say)
+    try:
+        if cluster is not None:
+            return cluster.train(todo, store, device, data_dir, deadline, bar)
+        return _train_here(todo, store, device, workers, data_dir, deadline, seconds, bar)
+    finally:
+        bar.close()
+
+
+def _train_here(todo, store, device, workers, data_dir, deadline, seconds, bar) -> dict[str, str]:
     context = multiprocessing.get_context("spawn")
     pool = [_Worker(context, store, device, data_dir, deadline) for _ in range(min(workers, len(todo)))]
     failures: dict[str, str] = {}
-    bar = _Bar(todo, say)
 
     def start(worker: "_Worker") -> None:
         """The next run that fits, else the next one: part of it is done, and the next call goes on."""
@@ -91,7 +102,6 @@ def _sweep(configs, store, device, workers, data_dir, say, deadline, seconds) ->
                 if todo and time.time() < deadline:
                     start(worker)
     finally:
-        bar.close()
         for worker in pool:
             worker.stop()
     return failures
@@ -135,35 +145,46 @@ class _Worker:
 
 
 def _work(connection: Connection, store: Path, device: str, data_dir: str | None, deadline: float) -> None:
-    from dlt.harness.training import train
+    def report(row: dict) -> None:
+        connection.send({"epoch": row["epoch"], "test_accuracy": row["test_accuracy"]})
 
-    for method in METHODS:  # at once: a file edited during a sweep must not change its later runs
-        load_method(method)
     try:
         while True:
             config = connection.recv()
-            if time.time() >= deadline:  # it took a while until here
-                connection.send(End.OUT_OF_TIME)
-                continue
-            try:
-                rows = train(config, store, device, data_dir)
-                for row in rows:
-                    connection.send({"epoch": row["epoch"], "test_accuracy": row["test_accuracy"]})
-                    if time.time() >= deadline and row["epoch"] < config.setting.epochs:
-                        rows.close()  # saves
-                        connection.send(End.OUT_OF_TIME)
-                        break
-                else:
-                    connection.send(End.FINISHED)
-            except (InputError, FloatingPointError) as error:
-                connection.send(str(error))
-            except Exception:
-                connection.send(traceback.format_exc().strip())
+            connection.send(attempt(config, store, device, data_dir, deadline, report))
     except (EOFError, KeyboardInterrupt, BrokenPipeError):
         return
 
 
-class _Bar:
+def attempt(
+    config: RunConfig, store: Path, device: str, data_dir: str | None, deadline: float,
+    report: Callable[[dict], None] = lambda row: None,
+) -> End | str:  # fmt: skip
+    """Train one run in this process until its end or the `deadline`: how it ended, or a line saying why it failed.
+
+    `report` is given the row of every epoch.
+    """
+    from dlt.harness.training import train
+
+    for method in METHODS:  # at once: a file edited during a sweep must not change its later runs
+        load_method(method)
+    if time.time() >= deadline:  # it took a while until here
+        return End.NOT_BEGUN
+    try:
+        rows = train(config, store, device, data_dir)
+        for row in rows:
+            report(row)
+            if time.time() >= deadline and row["epoch"] < config.setting.epochs:
+                rows.close()  # saves
+                return End.OUT_OF_TIME
+        return End.FINISHED
+    except (InputError, FloatingPointError) as error:
+        return str(error)
+    except Exception:
+        return traceback.format_exc().strip()
+
+
+class Bar:
     """One bar for the whole sweep, in CE-epochs of work, and a line for every finished run."""
 
     def __init__(self, configs, say):
@@ -185,6 +206,8 @@ class _Bar:
         self._advance(config, done)
 
     def ended(self, config: RunConfig, store: Path, how: End | str) -> None:
+        if how is End.NOT_BEGUN:
+            return
         if how is End.OUT_OF_TIME:
             self._line(f"{config.name}: out of time, saved")
             return
