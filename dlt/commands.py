@@ -56,6 +56,7 @@ def estimate(options) -> int:
         profile, dataset, "ce", options.noise, options.noise_rate or 0.0, options.seed,
         **_pairs("setting", options.setting),
     )  # fmt: skip
+    _check_rate(options)
     _train_one(config, options)
     record = records.read_record(records.folder_of(options.output or records.RUNS, config))
     labels = noisy_labels(load(dataset, profile, options.data_dir), config, options.data_dir).labels
@@ -64,7 +65,19 @@ def estimate(options) -> int:
 
 
 def train(options) -> int:
+    from dlt.harness.distributed import process_group, together
+
+    with process_group():
+        with together():
+            config = _train_config(options)
+        for run in [*config.required, config]:
+            _train_one(run, options)
+    return 0
+
+
+def _train_config(options):
     from dlt.harness.config import make_config
+    from dlt.harness.distributed import size
 
     profile, dataset = _profile_and_dataset(options)
     try:
@@ -74,25 +87,28 @@ def train(options) -> int:
     config = make_config(
         profile, dataset, options.method, options.noise, options.noise_rate or 0.0, options.seed,
         options.assumed_rate, _pairs("option", options.option), loss_epochs, options.hard, options.epsilon,
-        **_pairs("setting", options.setting),
+        **{"processes": size()} | _pairs("setting", options.setting),
     )  # fmt: skip
-    for run in [*config.required, config]:
-        _train_one(run, options)
-    return 0
+    _check_rate(options)
+    return config
 
 
 def _train_one(config, options) -> None:
     from tqdm import tqdm
 
-    from dlt.harness import records
+    from dlt.harness import distributed, records
     from dlt.harness.training import train
 
-    _check_rate(options)
     store = options.output or records.RUNS
     folder = records.folder_of(store, config)
+    rows = train(config, store, options.device, options.data_dir, options.checkpoint_seconds)
+    if distributed.rank() > 0:  # rank 0 speaks for all
+        for _ in rows:
+            pass
+        return
     print(f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs")
     bar = None
-    for row in train(config, store, options.device, options.data_dir, options.checkpoint_seconds):
+    for row in rows:
         bar = bar or tqdm(total=config.setting.epochs, initial=row["epoch"] - 1, unit="epoch")
         bar.set_postfix(test=f"{row['test_accuracy']:.1f}", loss=f"{row['train_loss']:.3f}", refresh=False)
         bar.update()
