@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from dlt import commands
-from dlt.harness.errors import InputError
+from dlt.harness.errors import InputError, ProcessLost
 
 # Their names alone, so that `train` need not import what draws them.
 TARGETS = (*(f"table{i}" for i in range(1, 6)), *(f"figure{i}" for i in range(1, 8)), "ablations", "beyond", "all")
@@ -22,6 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except FloatingPointError as error:
         print(f"error: {error}; the checkpoint before it is kept", file=sys.stderr)
+        return 1
+    except ProcessLost as error:
+        print(f"error: {error}; the same command goes on from the last checkpoint", file=sys.stderr)
         return 1
     except BrokenPipeError:  # `... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -71,34 +71,48 @@ def estimate(options) -> int:
 
 
 def train(options) -> int:
+    from dlt.harness.distributed import process_group, together
+
+    with process_group():
+        with together():
+            config = _train_config(options)
+        for run in [*config.required, config]:
+            _train_one(run, options)
+    return 0
+
+
+def _train_config(options):
     from dlt.harness.config import make_config
+    from dlt.harness.distributed import size
 
     profile, dataset = _profile_and_dataset(options)
     try:
         loss_epochs = options.loss_epochs and tuple(int(epoch) for epoch in options.loss_epochs.split(","))
     except ValueError:
         raise InputError(f"loss-epochs: {options.loss_epochs!r} is not a list like 5,10") from None
-    config = make_config(
+    return make_config(
         profile, dataset, options.method, *_noise(options), options.seed,
         options.assumed_rate, _pairs("option", options.option), loss_epochs, options.hard, options.epsilon,
-        **_pairs("setting", options.setting),
+        **{"processes": size()} | _pairs("setting", options.setting),
     )  # fmt: skip
-    for run in [*config.required, config]:
-        _train_one(run, options)
-    return 0
 
 
 def _train_one(config, options) -> None:
     from tqdm import tqdm
 
-    from dlt.harness import records
+    from dlt.harness import distributed, records
     from dlt.harness.training import train
 
     store = options.output or records.RUNS
     folder = records.folder_of(store, config)
+    rows = train(config, store, options.device, options.data_dir, options.checkpoint_seconds)
+    if distributed.rank() > 0:  # rank 0 speaks for all
+        for _ in rows:
+            pass
+        return
     print(f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs")
     bar = None
-    for row in train(config, store, options.device, options.data_dir, options.checkpoint_seconds):
+    for row in rows:
         bar = bar or tqdm(total=config.setting.epochs, initial=row["epoch"] - 1, unit="epoch")
         bar.set_postfix(test=f"{row['test_accuracy']:.1f}", loss=f"{row['train_loss']:.3f}", refresh=False)
         bar.update()

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import resize
 
+from dlt.harness import distributed
 from dlt.harness.datasets import Dataset, Images, normalisation
 from dlt.harness.errors import InputError
 
@@ -88,8 +89,9 @@ def _lines(path: Path) -> list[str]:
 class ImageFiles:
     """`DeviceImages` for images in files: shorter side to 256 pixels, then a crop of 224, normalised.
 
-    Rows are decoded when asked for, or before, when `ahead` announced them. `index` is (B,) int64 on the
-    device; batches are float32 (B, 3, 224, 224) there. A file that is no image raises InputError.
+    Rows are decoded when asked for, or before, when `ahead` announced them; of several processes each decodes
+    its share. `index` is (B,) int64 on the device; batches are float32 (B, 3, 224, 224) there. A file that is no
+    image raises InputError.
     """
 
     shape = (3, CROP, CROP)
@@ -105,22 +107,23 @@ class ImageFiles:
 
     def ahead(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """The batches of rows one by one; while one is in use, the next is being decoded."""
-        rows = [index.tolist() for index in batches]
+        rows = [distributed.share(index).tolist() for index in batches]
         for index, following in zip(batches, [*rows[1:], []], strict=True):
             self._decode(following)
             yield index
 
     def plain(self, index: Tensor) -> Tensor:
         """The centres of the images `index`."""
-        return self._batch([_centre(image) for image in self._images(index)])
+        return self._batch([_centre(image) for image in self._images(index)], len(index))
 
     def augmented(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """A random crop of each of the images `index`, mirrored at even odds."""
-        draws = torch.rand((len(index), 3), generator=generator, device=self.device).tolist()
-        return self._batch([_augmented(image, three) for image, three in zip(self._images(index), draws, strict=True)])
+        draws = torch.rand((len(index), 3), generator=generator, device=self.device)
+        pairs = zip(self._images(index), distributed.share(draws).tolist(), strict=True)
+        return self._batch([_augmented(image, three) for image, three in pairs], len(index))
 
     def _images(self, index: Tensor) -> list[np.ndarray]:
-        return [image.result() for image in self._decode(index.tolist())]
+        return [image.result() for image in self._decode(distributed.share(index).tolist())]
 
     def _decode(self, rows: list[int]) -> list[Future]:
         """Start what is not there yet, and drop what was asked for longest ago."""
@@ -131,9 +134,10 @@ class ImageFiles:
             del self._kept[next(iter(self._kept))]
         return images
 
-    def _batch(self, crops: list[np.ndarray]) -> Tensor:
+    def _batch(self, crops: list[np.ndarray], count: int) -> Tensor:
+        """The whole batch of `count` images; `crops` are those that this process decoded."""
         batch = np.stack(crops) if crops else np.empty((0, CROP, CROP, 3), np.uint8)
-        batch = torch.from_numpy(batch).to(self.device).float()
+        batch = distributed.gathered(torch.from_numpy(batch).to(self.device), count).float()
         return batch.mul_(self.scale).add_(self.shift).permute(0, 3, 1, 2)
 
 

@@ -42,6 +42,7 @@ class Setting:
     threads: int | None = None  # CPU threads of a run; they decide the last bits, so they are part of it
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    processes: int = 1  # that share the run (torchrun); batch norm sees a process's rows, so they are part of it
     epoch_samples: int = 0  # rows of an epoch, drawn anew with the noisy labels in balance; 0: all rows, always
 
     @property
@@ -253,9 +254,8 @@ def _check_fields(owner: str, cls, values: dict) -> None:
 
 
 def _check_setting(setting: Setting) -> None:
-    for name in ("epochs", "batch_size", "window", "threads"):
-        value = getattr(setting, name)
-        if value is not None and value < 1:
+    for name in ("epochs", "batch_size", "window", "threads", "processes"):
+        if (value := getattr(setting, name)) is not None and value < 1:
             raise InputError(f"setting: {name}: {value} is not at least 1")
     for name in ("drop_after", "warmup_epochs", "decay_epochs", "ramp_epochs", "learning_rate", "momentum",
                  "weight_decay", "epoch_samples"):  # fmt: skip

@@ -1,4 +1,4 @@
-"""The one error a user can cause."""
+"""The errors that the command line tells in one line."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,7 @@ class InputError(ValueError):
     The message is one line naming the field, its value and what is allowed; the command line prints it
     and exits with code 2, before any training.
     """
+
+
+class ProcessLost(RuntimeError):
+    """Another process of a run over several has ended; what it was is for that process, or torchrun, to say."""

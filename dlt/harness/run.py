@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dlt.harness.config import RunConfig, ce_config, clean_ce_config
 from dlt.harness.datasets import Dataset, data_folder, load
+from dlt.harness.distributed import Parallel
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_NOISES, NoisyLabels, corrupt, human, instance_dependent
 from dlt.harness.measures import epoch_measures
@@ -57,6 +58,7 @@ class Run:
                             momentum=self.setting.momentum, weight_decay=self.setting.weight_decay)
             for network in self.networks
         ]  # fmt: skip
+        self.parallel: Parallel | None = None  # set where several processes share the work
         self.epoch = 0
         self.method: Method = method_class(method_class.Config(**config.method_config), self)
 
@@ -145,6 +147,11 @@ class Run:
     def forward(self, images: Tensor, network: int | nn.Module = 0) -> Tensor:
         """(B, C) logits in float32, in the network's present mode and the run's precision."""
         module = self.networks[network] if isinstance(network, int) else network
+        if self.parallel:
+            return self.parallel.forward(self._forward, module, images)
+        return self._forward(module, images)
+
+    def _forward(self, module: nn.Module, images: Tensor) -> Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.setting.precision == "bf16"):
             logits = module(images)
         return logits.float()
@@ -212,6 +219,8 @@ class Run:
             loss.backward()
             optimizer.step()
             step_losses.append(loss.detach())
+        if self.parallel:
+            self.parallel.average_buffers()
         step_losses = torch.stack(step_losses).cpu()  # the epoch's one wait for the device
         if not step_losses.isfinite().all():
             step = int((~step_losses.isfinite()).nonzero()[0]) + 1

@@ -1,5 +1,6 @@
 """The one training loop: every method is trained, tested, recorded and resumed here."""
 
+import contextlib
 import dataclasses
 import io
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from dlt.harness import records
+from dlt.harness import distributed, records
 from dlt.harness.config import RunConfig, config_from_dict
 from dlt.harness.errors import InputError
 from dlt.harness.measures import run_json, summary
@@ -23,7 +24,9 @@ def resolve_device(name: str) -> torch.device:
         raise InputError(f"device: {name!r} is not auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("device: cuda was asked for, and torch sees no CUDA device here; use cpu or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return distributed.own_gpu() if distributed.size() > 1 else torch.device("cuda")
 
 
 def train(
@@ -35,20 +38,45 @@ def train(
     The runs that it requires must be finished in `store`. A finished run yields nothing. At most
     `checkpoint_seconds` and an epoch of work are lost by a kill, none by closing this generator; when the
     checkpoints were written changes no number. Raises InputError for bad input before anything is written,
-    FloatingPointError at a NaN or infinite loss.
+    FloatingPointError at a NaN or infinite loss. Of several processes all yield the rows, and the first one
+    writes.
     """
-    target = resolve_device(device)
     folder = records.folder_of(store, config)
-    if records.read_record(folder) is not None:
+    with distributed.together():
+        run = _prepared(config, store, device, data_dir)
+    if run is None:
         return
+    if distributed.size() > 1:
+        run.parallel = distributed.Parallel(run.networks, torch.zeros(1, *run.train_images.shape, device=run.device))
+    with contextlib.ExitStack() as stack:
+        with distributed.together():
+            if distributed.rank() == 0:
+                stack.enter_context(records.locked(folder))
+                _check_disk(run, folder)
+        yield from _train_locked(run, folder, checkpoint_seconds)
+
+
+def _prepared(config: RunConfig, store: Path, device: str, data_dir: str | None) -> Run | None:
+    """The run before its first epoch; None if it is finished."""
+    target = resolve_device(device)
+    _check_processes(config)
+    if records.read_record(records.folder_of(store, config)) is not None:
+        return None
     _check_required(config, store)
     if config.setting.threads:
         torch.set_num_threads(config.setting.threads)
     torch.backends.cudnn.deterministic = True
-    run = Run(config, target, data_dir, store)
-    with records.locked(folder):
-        _check_disk(run, folder)
-        yield from _train_locked(run, folder, checkpoint_seconds)
+    return Run(config, target, data_dir, store)
+
+
+def _check_processes(config: RunConfig) -> None:
+    if config.setting.compile and distributed.size() > 1:
+        raise InputError("setting: compile: a run over several processes is not compiled; leave it out")
+    if (expected := config.setting.processes) != distributed.size():
+        raise InputError(
+            f"setting: processes: {expected}, but {distributed.size()} share this run; "
+            f"start it with torchrun --standalone --nproc-per-node {expected} -m dlt train"
+        )
 
 
 def _check_required(config: RunConfig, store: Path) -> None:
@@ -73,8 +101,10 @@ def _check_disk(run: Run, folder: Path) -> None:
 
 def _train_locked(run: Run, folder: Path, checkpoint_seconds: float) -> Iterator[dict[str, float]]:
     config = run.config
-    progress = _Progress.resumed(run, folder)
-    records.write_atomic(folder / "run.json", run_json(run, None))
+    with distributed.together():
+        progress = _Progress.resumed(run, folder)
+        if distributed.rank() == 0:
+            records.write_atomic(folder / "run.json", run_json(run, None))
     saved = time.monotonic()
     for epoch in range(progress.epoch + 1, config.setting.epochs + 1):
         started = time.perf_counter()
@@ -94,9 +124,11 @@ def _train_locked(run: Run, folder: Path, checkpoint_seconds: float) -> Iterator
         except GeneratorExit:  # whoever reads the rows stops here
             progress.save(run, folder)
             raise
-    progress.finish(run, folder)
-    records.write_atomic(folder / "run.json", run_json(run, summary(progress.rows)))
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    with distributed.together():
+        if distributed.rank() == 0:
+            progress.finish(run, folder)
+            records.write_atomic(folder / "run.json", run_json(run, summary(progress.rows)))
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
 @dataclasses.dataclass
@@ -126,6 +158,8 @@ class _Progress:
         return cls(state["epoch"], state["rows"], state["timing"], arrays)
 
     def save(self, run: Run, folder: Path) -> None:
+        if distributed.rank() > 0:  # whose state is that of rank 0
+            return
         state = {
             "epoch": self.epoch,
             "networks": [network.state_dict() for network in run.networks],
