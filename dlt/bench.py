@@ -60,7 +60,7 @@ def bench(profile: str, device: torch.device, data_dir: str | None, repeats: int
         for name, thing in things.items():
             seconds[name].append(_timed(thing, device))
     seconds = {name: values[1:] for name, values in seconds.items()}  # the first warms caches up
-    images = len(first.labels)
+    images = len(first.rows)
     timings = [Timing("bare loop", seconds["bare loop"], images, 1.0)]
     timings += [Timing(m, seconds[m], images, _model_cost(run)) for m, run in runs.items()]
     parts = [Timing(name.removeprefix("part: "), values, images)
@@ -95,7 +95,7 @@ def _bare_loop(run: Run) -> Callable[[], None]:
     run.epoch, run._generators, run._numpy_generators = 1, {}, {}
     images, labels = run.augmented(index), run.labels[index]
     network, optimizer = run.networks[0], run.optimizers[0]
-    steps = len(run.labels) / run.setting.batch_size  # of full batches: as many images as an epoch has
+    steps = len(run.rows) / run.setting.batch_size  # of full batches: as many images as an epoch has
 
     def epoch() -> None:
         network.train()
