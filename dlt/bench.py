@@ -29,16 +29,28 @@ MAIN = ("ce", "sce", "apl", "m-correction", "dividemix", "dlt-last-epoch", "dlt-
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds per epoch of one thing, over the repeats; `model` is its cost in CE-epochs, NaN where it has none."""
+    """Seconds per epoch of one thing, over the repeats, and what each of them costs by the model, in CE-epochs.
+
+    A thing without a cost model has no `models`.
+    """
 
     name: str
     seconds: list[float]
     images: int
-    model: float = float("nan")
+    models: list[float] = dataclasses.field(default_factory=list)
 
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)
+
+    @property
+    def model(self) -> float:
+        return statistics.median(self.models) if self.models else float("nan")
+
+    def over_model(self, unit: float) -> float:
+        """Median of the repeats' seconds over their model, where an epoch of CE takes `unit` seconds."""
+        pairs = zip(self.seconds, self.models, strict=True)
+        return statistics.median(s / (m * unit) for s, m in pairs) if self.models else float("nan")
 
 
 def bench(profile: str, device: torch.device, data_dir: str | None, repeats: int, methods: tuple[str, ...],
@@ -55,14 +67,18 @@ def bench(profile: str, device: torch.device, data_dir: str | None, repeats: int
         things[method] = lambda run=run: run.train_epoch(run.epoch + 1)
     if "dlt-window" in runs:
         things |= {f"part: {name}": part for name, part in _parts(runs["dlt-window"]).items()}
-    seconds = {name: [] for name in things}
-    for _ in range(repeats + 1):
+    seconds, models = {name: [] for name in things}, {name: [] for name in runs}
+    for repeat in range(repeats + 1):
         for name, thing in things.items():
-            seconds[name].append(_timed(thing, device))
-    seconds = {name: values[1:] for name, values in seconds.items()}  # the first warms caches up
+            taken = _timed(thing, device)
+            if repeat == 0:  # warms caches up
+                continue
+            seconds[name].append(taken)
+            if name in runs:
+                models[name].append(_model_cost(runs[name]))
     images = len(first.rows)
-    timings = [Timing("bare loop", seconds["bare loop"], images, 1.0)]
-    timings += [Timing(m, seconds[m], images, _model_cost(run)) for m, run in runs.items()]
+    timings = [Timing("bare loop", seconds["bare loop"], images, [1.0] * repeats)]
+    timings += [Timing(method, seconds[method], images, models[method]) for method in runs]
     parts = [Timing(name.removeprefix("part: "), values, images)
              for name, values in seconds.items() if name.startswith("part: ")]  # fmt: skip
     about = {
@@ -166,7 +182,7 @@ def frame(result: dict):
     for timing in [*result["timings"], *result["parts"]]:
         part = timing in result["parts"]
         unit = by_name["bare loop"] if timing.name in ("bare loop", "ce") else ce
-        ratio = timing.median / (timing.model * unit.median) if unit and not part else float("nan")
+        ratio = timing.over_model(unit.median) if unit else float("nan")
         share = 100 * timing.median / dlt.median if part and dlt else float("nan")
         rows.append({
             "what": timing.name, "seconds": timing.median, "least": min(timing.seconds), "most": max(timing.seconds),

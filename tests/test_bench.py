@@ -27,12 +27,14 @@ def test_it_times_and_writes(tmp_path, capsys):
 
 
 def test_ratios():
-    timings = [Timing("bare loop", [1.0, 1.2, 1.1], 100, 1.0), Timing("ce", [1.3, 1.32, 1.4], 100, 1.0),
-               Timing("dlt-window", [3.96, 4.4, 4.0], 100, 3.0)]  # fmt: skip
+    timings = [Timing("bare loop", [1.0, 1.2, 1.1], 100, [1.0] * 3), Timing("ce", [1.3, 1.32, 1.4], 100, [1.0] * 3),
+               Timing("dlt-window", [3.96, 4.4, 4.0], 100, [3.0] * 3),
+               Timing("dividemix", [1.32 * 4, 1.32 * 6.6, 1.32 * 8], 100, [4.0, 6.0, 8.0])]  # fmt: skip
     parts = [Timing("detection", [0.4], 100)]
     table = bench.frame({"timings": timings, "parts": parts, "about": {"profile": "x"}}).set_index("what")
     assert table["ratio"]["ce"] == pytest.approx(1.32 / 1.1)  # over the bare loop
     assert table["ratio"]["dlt-window"] == pytest.approx(4.0 / (3 * 1.32))  # over its model in CE-epochs
+    assert table["ratio"]["dividemix"] == pytest.approx(1.0)  # each epoch over its own model
     assert table["share"]["detection"] == pytest.approx(10)
     assert table["images_per_s"]["bare loop"] == pytest.approx(100 / 1.1)
 
