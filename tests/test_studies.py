@@ -8,7 +8,7 @@ import pandas
 import pytest
 
 from dlt.__main__ import TARGETS as NAMES
-from dlt.artifact import studies, study_tables
+from dlt.artifact import reproduce, studies, study_tables
 from dlt.artifact.targets import TARGETS
 from dlt.harness import config
 from dlt.harness.training import train
@@ -99,10 +99,13 @@ def test_ablations_change_one_thing_each():
             assert len(changed) == 1, variant
 
 
-def test_human_labels_are_left_out_where_they_are_not(monkeypatch, tmp_path):
+def test_human_labels_are_left_out_where_they_are_not(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("DLT_DATA", str(tmp_path))
-    noises = [run.noise for run in TARGETS["table5"].runs("mini", [1])]
-    assert noises == ["symmetric"] * 5 + ["asymmetric"] * 3
+    runs = TARGETS["table5"].runs("mini", [1])
+    assert [run.noise for run in runs] == ["symmetric"] * 5 + ["asymmetric"] * 3 + ["human-aggre", "human-worse"]
+    assert reproduce._with_labels(runs, None) == runs[:-2]
+    said = capsys.readouterr().out
+    assert "2 runs with human labels are left out: no CIFAR-10_human.pt or cifar10n.npz in" in said
     (tmp_path / "cifar10n.npz").write_bytes(b"")
-    noises = [run.noise for run in TARGETS["table5"].runs("mini", [1])]
-    assert noises == ["symmetric"] * 5 + ["asymmetric"] * 3 + ["human-aggre", "human-worse"]
+    assert reproduce._with_labels(runs, None) == runs
+    assert capsys.readouterr().out == ""

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import torch
 
+from dlt.artifact.studies import lacks_human_file
 from dlt.artifact.targets import TARGETS
 from dlt.harness.config import PROFILES, RunConfig
-from dlt.harness.datasets import load
+from dlt.harness.datasets import data_folder, load
 from dlt.harness.errors import InputError
+from dlt.harness.label_noise import HUMAN_FILES
 from dlt.harness.records import CHECKPOINTS, ROOT, RUNS, find_record, folder_of, is_locked
 from dlt.harness.sweep import default_workers, sweep
 from dlt.harness.training import resolve_device
@@ -45,7 +47,7 @@ def reproduce(options) -> int:
     profile = resolve_profile(options.profile)
     device = _device(options)
     configs = {config.name: config for target in targets for config in target.runs(profile, seeds)}
-    configs = _chosen([*configs.values()], options)
+    configs = _with_labels(_chosen([*configs.values()], options), options.data_dir)
     configs = [*{run.name: run for config in configs for run in [*config.required, config]}.values()]
     if options.workers is not None and options.workers < 1:
         raise InputError(f"workers: {options.workers} is not at least 1")
@@ -156,6 +158,15 @@ def _chosen(configs: list[RunConfig], options) -> list[RunConfig]:
     return configs
 
 
+def _with_labels(configs: list[RunConfig], data_dir: str | None) -> list[RunConfig]:
+    """The runs whose labels are there: those that people gave are no part of a data set, and are not downloaded."""
+    lacking = [config for config in configs if lacks_human_file(config, data_dir)]
+    for dataset in sorted({config.dataset for config in lacking}):
+        count, files = sum(c.dataset == dataset for c in lacking), " or ".join(HUMAN_FILES[dataset])
+        print(f"{count} runs with human labels are left out: no {files} in {data_folder(data_dir)}")
+    return [config for config in configs if config not in lacking]
+
+
 def _plan(options, profile, configs, store, device, workers) -> str:
     missing = [config for config in configs if options.fresh or find_record(config, [store]) is None]
     return (
@@ -241,7 +252,7 @@ def overview() -> str:
     for target in TARGETS.values():
         costs = []
         for profile in PROFILES:
-            configs = target.runs(profile, [1])
+            configs = [config for config in target.runs(profile, [1]) if not lacks_human_file(config)]
             if configs:
                 everything = target.runs(profile, list(range(1, CACHED_SEEDS + 1)))
                 shipped = sum(find_record(config, [CHECKPOINTS]) is not None for config in everything)

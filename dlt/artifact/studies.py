@@ -1,7 +1,6 @@
 """The paper's figures, Table 5 and our ablations, each as a list of runs."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from dlt.artifact import paper
 from dlt.artifact.experiments import dataset_in
@@ -92,11 +91,11 @@ def rate_runs(profile: str, seed: int) -> dict[tuple[str, str, float], RunConfig
     return runs
 
 
-def is_human_file_there(config: RunConfig) -> bool:
-    """Whether the labels of a run with people's labels can be read; True for other runs."""
+def lacks_human_file(config: RunConfig, data_dir: str | None = None) -> bool:
+    """Whether a run needs the labels that people gave, and their file is not in the data folder."""
     if config.noise not in HUMAN_NOISES:
-        return True
-    return any((Path(data_folder(None)) / name).is_file() for name in HUMAN_FILES[config.dataset])
+        return False
+    return not any((data_folder(data_dir) / name).is_file() for name in HUMAN_FILES[config.dataset])
 
 
 # ---------------------------------------------------------------------- ablations

@@ -47,21 +47,13 @@ def _runs(of_seed, profile: str, seeds: list[int]) -> list[RunConfig]:
     return [config for found in runs for config in (found.values() if isinstance(found, dict) else found)]
 
 
-def _rate_runs(profile: str, seeds: list[int]) -> list[RunConfig]:
-    """Human labels are the same for all seeds, and are left out where their file is not there."""
-    return [c for c in _runs(studies.rate_runs, profile, seeds) if studies.is_human_file_there(c)]
-
-
 def _hard_runs(profile: str, seeds: list[int]) -> list[RunConfig]:
     both = [*_runs(studies.hard_runs, profile, seeds), *_runs(studies.hard_table_runs, profile, seeds)]
     return list({config.name: config for config in both}.values())
 
 
 def _accuracies(table) -> Target:
-    def runs(profile: str, seeds: list[int]) -> list[RunConfig]:
-        return [config for config in table.runs(profile, seeds) if studies.is_human_file_there(config)]
-
-    return Target(table.name, table.title, runs, partial(_write_accuracies, table))
+    return Target(table.name, table.title, table.runs, partial(_write_accuracies, table))
 
 
 def _drawn(draw, title: str, of_seed) -> Target:
@@ -72,7 +64,7 @@ TARGETS = {
     target.name: target
     for target in (
         *map(_accuracies, experiments.TABLES.values()),
-        Target("table5", "noise rate estimated from losses", _rate_runs,
+        Target("table5", "noise rate estimated from losses", partial(_runs, studies.rate_runs),
                partial(_write_table, study_tables.collect_rates, study_tables.rates_text)),
         _drawn(loss_figures.figure1, "loss of clean and noisy samples under CE and DLT", studies.loss_runs),
         _drawn(split_figures.figure2, "scheme of the last epoch and slide window strategies", lambda *_: []),
