@@ -233,10 +233,12 @@ class DivideMix(Method):
 def clean_probability(losses: np.ndarray, seed: int) -> np.ndarray:
     """(N,) posterior of the component with the smaller mean, of a mixture fitted as the authors do."""
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=seed)
     column = losses.reshape(-1, 1)
-    return mixture.fit(column).predict_proba(column)[:, mixture.means_.argmin()]
+    with threadpool_limits(1):  # more of them wait for each other where other runs keep the cores busy
+        return mixture.fit(column).predict_proba(column)[:, mixture.means_.argmin()]
 
 
 class DivideMixDLT(DivideMix):

@@ -75,9 +75,10 @@ def _mixture(values: np.ndarray, components: int):
     """A seeded Gaussian mixture of (N, 1) values: DivideMix's floor of the variance, five starts, more iterations."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     mixture = GaussianMixture(components, max_iter=100, tol=1e-3, reg_covar=5e-4, n_init=5, random_state=0)
-    with warnings.catch_warnings():
+    with threadpool_limits(1), warnings.catch_warnings():  # more threads wait for each other on busy cores
         warnings.simplefilter("ignore", ConvergenceWarning)  # equal values have but one cluster
         return mixture.fit(values)
 
