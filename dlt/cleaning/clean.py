@@ -1,6 +1,7 @@
 """The noise rate of a folder of images, its suspicious labels, and a network that has not learnt them."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from dlt.noise_rate import estimate_from_margins
 SIZES = {"digits": 8, "mini": 32, "short": 32, "paper": 32}  # pixels a side, as the profile's own images
 SMALL = 16  # an archive of images no larger is trained as digits are
 MOST_TESTED = 500
+MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def clean(request: Request, say=print) -> dict:
     pictures = read_pictures(request.path, SIZES[profile])
     _check_folds(pictures, request.folds)
     say(_what(pictures, profile))
-    config, folds = _configs(request, profile, pictures)
+    config, folds = _configs(request, profile, pictures, _settings(request, profile, device.type))
     everything = [config, *folds]
     store = request.output / "runs"
     workers = request.workers or default_workers(device.type, everything)
@@ -75,6 +77,13 @@ def _profile(request: Request, device: str) -> str:
     return "digits" if side and side <= SMALL else "mini"
 
 
+def _settings(request: Request, profile: str, device: str) -> dict:
+    """The user's, and all cores for a run, where its network is not too small for that: runs follow each other."""
+    own = request.settings or {}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return own if device != "cpu" or profile == "digits" else {"threads": min(cores, MOST_THREADS)} | own
+
+
 def _check_folds(pictures: Pictures, folds: int) -> None:
     counts = np.bincount(pictures.labels)
     if folds and not 2 <= folds <= counts.min():
@@ -92,15 +101,15 @@ def _what(pictures: Pictures, profile: str) -> str:
 
 
 # ---------------------------------------------------------------------- training
-def _configs(request: Request, profile: str, pictures: Pictures) -> tuple[RunConfig, list[RunConfig]]:
+def _configs(request: Request, profile: str, pictures: Pictures, settings: dict) -> tuple[RunConfig, list[RunConfig]]:
     """DLT on all images, believing the estimated noise rate; and on the images of each fold."""
+
     def config(name: str, rows, test_images, test_labels) -> RunConfig:
         path = request.output / "data" / f"{name}.npz"
         arrays = {"images": pictures.images[rows], "labels": pictures.labels[rows], "test_images": test_images,
                   "test_labels": test_labels, "class_names": np.array(pictures.class_names)}  # fmt: skip
         write_atomic(path, npz_bytes(arrays))
-        return make_config(profile, str(path), "dlt-window", "none", 0.0, request.seed, "estimated",
-                           **request.settings or {})  # fmt: skip
+        return make_config(profile, str(path), "dlt-window", "none", 0.0, request.seed, "estimated", **settings)
 
     every = np.arange(len(pictures))
     # Without a test set what is watched is the agreement with some of the given labels; nothing depends on it.
