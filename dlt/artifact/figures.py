@@ -119,7 +119,7 @@ def _draw(table: Table, profile: str, curves: "pandas.DataFrame") -> "Figure":
         panel.set_xlabel("epoch")
     setting = table.describe(profile, curves["n"].max() if len(curves) else 0, "mean and range")
     figure.suptitle(
-        f"Test accuracy in each column of Table {table.name.removeprefix('table')}; right of each curve "
+        f"{table.name.replace('table', 'Table ').capitalize()}, test accuracy in each column; right of each curve "
         f"its Last, the mean of the last {LAST_EPOCHS} epochs\n{setting}",
         x=0.01, ha="left", fontsize=8,
     )  # fmt: skip
