@@ -31,6 +31,15 @@ def test_the_estimated_rate_ends_where_the_readme_says():
     assert sentence in " ".join(README.split())
 
 
+def test_instance_noise_ends_where_the_readme_says():
+    last = {}
+    for method in ("dlt-window", "dividemix", "ce"):
+        runs = [make_config("digits", "digits", method, "instance", 0.4, seed) for seed in (1, 2, 3)]
+        last[method] = sum(find_record(run, [CHECKPOINTS]).result["test_accuracy"]["last"] for run in runs) / 3
+    sentence = "DLT ends at {:.1f}, DivideMix at {:.1f}, cross-entropy at {:.1f}".format(*last.values())
+    assert sentence in " ".join(README.split())
+
+
 def test_the_losses_of_ones_own_training():
     code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "estimate_from_margins" in block)
     generator = torch.Generator().manual_seed(0)
