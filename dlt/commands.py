@@ -65,8 +65,9 @@ def estimate(options) -> int:
     )  # fmt: skip
     _train_one(config, options)
     record = records.read_record(records.folder_of(options.output or records.RUNS, config))
-    labels = noisy_labels(load(dataset, profile, options.data_dir), config, options.data_dir).labels
-    print(estimate(record, labels, options.theta))
+    data = load(dataset, profile, options.data_dir)
+    labels = noisy_labels(data, config, options.data_dir).labels
+    print(estimate(record, labels, options.theta, data.train.rows))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import pandas
 import pytest
 import torch
 
@@ -38,6 +39,15 @@ def test_instance_noise_ends_where_the_readme_says():
         last[method] = sum(find_record(run, [CHECKPOINTS]).result["test_accuracy"]["last"] for run in runs) / 3
     sentence = "DLT ends at {:.1f}, DivideMix at {:.1f}, cross-entropy at {:.1f}".format(*last.values())
     assert sentence in " ".join(README.split())
+
+
+def test_the_comparison_with_cleanlab_is_its_csv():
+    table = pandas.read_csv(ROOT / "docs/cleaning.csv").groupby(["planted", "tool"]).mean(numeric_only=True)
+    for planted in ("symmetric0.2", "symmetric0.4", "asymmetric0.3"):
+        cells = [f"{100 * table.loc[(planted, tool), measure]:.1f}"
+                 for measure in ("average_precision", "f1", "precision_at_n", "recall_at_n")
+                 for tool in ("DLT", "cleanlab")]  # fmt: skip
+        assert f"| {planted} | {' | '.join(cells)} |" in README
 
 
 def test_the_losses_of_ones_own_training():

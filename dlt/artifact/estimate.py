@@ -10,8 +10,11 @@ from dlt.harness.records import Record, early_losses, write_atomic
 from dlt.noise_rate import estimate_from_margins, estimate_noise_rate
 
 
-def estimate(record: Record, labels: np.ndarray, theta: float) -> str:
-    """Both estimates of a CE run on `labels` (N,) in words; clean_probability.csv beside it holds all samples."""
+def estimate(record: Record, labels: np.ndarray, theta: float, rows: np.ndarray | None = None) -> str:
+    """Both estimates of a CE run on `labels` (N,) in words; clean_probability.csv beside it holds all samples.
+
+    `rows` (N,) are those of the whole set or archive, where the run was trained on a part of it.
+    """
     import pandas
 
     if record.config["setting"]["epoch_samples"]:
@@ -33,6 +36,7 @@ def estimate(record: Record, labels: np.ndarray, theta: float) -> str:
         "clean_probability": ours.clean_probability, "clean_probability_paper": theirs.clean_probability,
         "early_loss": early.astype(float), "late_loss": late.astype(float),
     })  # fmt: skip
+    table.index = np.arange(len(labels)) if rows is None else rows
     path = record.folder / "clean_probability.csv"
     write_atomic(path, table.round(6).rename_axis("row").to_csv())
     noise = record.run["label_noise"]
@@ -47,7 +51,8 @@ def estimate(record: Record, labels: np.ndarray, theta: float) -> str:
         f"by the paper's rule:  {100 * theirs.rate:.1f}%   "
         f"(Eq. 8: losses of epochs {early_epoch} and {setting['epochs']}; needs a network that has learnt all labels)",
         *(f"warning: {warning.message}" for warning in warned),
-        f"every sample's probability to be labelled right: {_shown(path)}",
+        f"every training sample's probability to be labelled right: {_shown(path)}"
+        + ("" if rows is None else "   (row: that of the whole set; those held out for the test are not in it)"),
     ])  # fmt: skip
 
 

@@ -30,12 +30,12 @@ def write_model(record: Record, target: Path, data: dict | None = None, tested: 
     shutil.copyfile(record.folder / "weights.safetensors", target / "model.safetensors")
     config = record.config | ({"data": data} if data else {})
     write_atomic(target / "config.json", json.dumps(config, indent=1) + "\n")
-    write_atomic(target / "README.md", model_card(record, tested))
+    write_atomic(target / "README.md", model_card(record, data, tested))
     return [target / name for name in ("model.safetensors", "config.json", "README.md")]
 
 
-def model_card(record: Record, tested: bool = True) -> str:
-    """What the network is, what it was trained on, how good it is, and what it is not for."""
+def model_card(record: Record, data: dict | None = None, tested: bool = True) -> str:
+    """What the network is, what it was trained on, how good it is, and what it is not for; as for `write_model`."""
     config, noise, result = record.config, record.run["label_noise"], record.result["test_accuracy"]
     realised = noise["realised_rate"]
     rate = "unknown (labels as they came)" if realised is None else f"{100 * realised:.1f}%"
@@ -43,9 +43,15 @@ def model_card(record: Record, tested: bool = True) -> str:
 | best epoch, chosen on the test set (oracle) | {best:.2f}% |""".format(**result)
     accuracy = accuracy if tested else "| test accuracy | not known: there was no test set |"
     versions = ", ".join(f"{name} {version}" for name, version in record.run["versions"].items())
+    channels, classes, images = "channels", "classes", "normalised images"
+    if data:
+        channels, classes = data["image_shape"][2], len(data["class_names"])
+        rate += f", {100 * data['estimated_noise_rate']:.1f}% by our estimate"
+        images = ("images of {}x{} pixels, bytes / 255, minus `mean`, divided by `std`; these and the names of the "
+                  "classes are under `data` in config.json").format(*data["image_shape"][:2])  # fmt: skip
+    licence = "" if data else "license: mit\n"  # a user's own images are for the user to license
     return f"""---
-license: mit
-library_name: pytorch
+{licence}library_name: pytorch
 tags: [image-classification, noisy-labels]
 ---
 # {record.folder.name}
@@ -64,13 +70,13 @@ tags: [image-classification, noisy-labels]
 | code | {record.run["code"]["commit"]} (source {record.run["code"]["source_sha256"]}) |
 | versions | {versions} |
 
-`model.safetensors` holds the weights of every network under `network1.`, `network2.`; `config.json` the whole
-configuration. Load them with
+`model.safetensors` holds the weights of every network under `network1.` (and `network2.`, where a method trains two);
+`config.json` the whole configuration. The network takes {images}. Load it with
 
 ```python
 from dlt.harness.networks import build_network, load_weights
 
-network = build_network("{config["setting"]["network"]}", channels, classes, seed=0)
+network = build_network("{config["setting"]["network"]}", {channels}, {classes}, seed=0).eval()
 load_weights("model.safetensors", [network])  # of two networks, give both
 ```
 

@@ -31,7 +31,7 @@ class Text:
 
 def to_markdown(text: Text) -> str:
     """The table as markdown, its columns aligned so that it reads well in a terminal too."""
-    widths = [max(map(len, column)) for column in zip(text.head, *text.lines, strict=True)]
+    widths = [max(3, *map(len, column)) for column in zip(text.head, *text.lines, strict=True)]
     aligned = [str.ljust if i < text.left else str.rjust for i in range(len(widths))]
 
     def line(cells):

@@ -94,6 +94,8 @@ def _check_folds(pictures: Pictures, folds: int) -> None:
 def _what(pictures: Pictures, profile: str) -> str:
     size = "x".join(map(str, pictures.images.shape[1:3]))
     lines = [f"{len(pictures)} images of {len(pictures.class_names)} classes at {size} pixels, profile {profile}"]
+    if pictures.test is None:
+        lines.append("no test set: the accuracies that training shows are agreement with some of the given labels")
     if pictures.skipped:
         lines.append(f"{len(pictures.skipped)} files cannot be read and are left out (skipped.csv); the first: "
                      "{}: {}".format(*next(iter(pictures.skipped.items()))))  # fmt: skip
@@ -105,7 +107,7 @@ def _configs(request: Request, profile: str, pictures: Pictures, settings: dict)
     """DLT on all images, believing the estimated noise rate; and on the images of each fold."""
 
     def config(name: str, rows, test_images, test_labels) -> RunConfig:
-        path = request.output / "data" / f"{name}.npz"
+        path = request.output / "data" / profile / f"{name}.npz"
         arrays = {"images": pictures.images[rows], "labels": pictures.labels[rows], "test_images": test_images,
                   "test_labels": test_labels, "class_names": np.array(pictures.class_names)}  # fmt: skip
         write_atomic(path, npz_bytes(arrays))
@@ -171,8 +173,8 @@ def _write(output: Path, pictures: Pictures, config: RunConfig, store: Path, jud
     page.write_galleries(output, pictures, ranked)
     page.write_page(output, pictures, ranked, summary, in_words(summary))
     dataset = load(config.dataset, config.profile)
-    about = {"class_names": list(pictures.class_names), "image_shape": list(pictures.images.shape[1:]),
-             "mean": dataset.mean, "std": dataset.std}  # fmt: skip
+    about = {"estimated_noise_rate": summary["estimated_noise_rate"], "class_names": list(pictures.class_names),
+             "image_shape": list(pictures.images.shape[1:]), "mean": dataset.mean, "std": dataset.std}  # fmt: skip
     write_model(read_record(folder_of(store, config)), output / "model", about, tested=pictures.test is not None)
 
 

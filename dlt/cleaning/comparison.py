@@ -46,7 +46,7 @@ def compare(profile: str, planted: str, seed: int, folder: Path, **settings) -> 
 
     clean(Request(path, folder / "ours", profile, seed=seed, settings=settings))
     judged = pandas.read_csv(folder / "ours" / "labels.csv")
-    dlt = make_config(profile, str(folder / "ours" / "data" / "planted.npz"), "dlt-window", "none", 0.0, seed,
+    dlt = make_config(profile, str(folder / "ours" / "data" / profile / "planted.npz"), "dlt-window", "none", 0.0, seed,
                       "estimated", **settings)  # fmt: skip
     budget = dlt.cost + ce_config(dlt).cost
     epochs = round(budget / (FOLDS - 1))  # an epoch of all folds is FOLDS - 1 epochs of all images

@@ -107,7 +107,8 @@ pre {{ background: #f4f4f4; padding: 1rem; white-space: pre-wrap }}
 <h1>{title}</h1>
 <pre>{words}</pre>
 <p>A label is suspicious where the network that DLT trained, which discards labels of high loss, thinks another class
-likelier. Click a heading to sort.</p>
+likelier; the probability that a label is right is that network's. The early and late loss are those of another one,
+trained by plain cross-entropy, which in the end may have learnt wrong labels too. Click a heading to sort.</p>
 <h2>By class</h2>
 <table id="classes"><thead><tr><th>given label</th><th>images</th><th>suspicious</th><th>share</th></tr></thead>
 <tbody>

@@ -35,7 +35,7 @@ class Images:
     images: np.ndarray | list[str]
     labels: np.ndarray
     class_names: tuple[str, ...]
-    rows: np.ndarray | None = None  # of the whole published set, where these are a part of it
+    rows: np.ndarray | None = None  # of the whole published set or archive, where these are a part of it
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -187,7 +187,7 @@ def _hold_out(images, labels, test_size, class_names) -> tuple[Images, ...]:
     from sklearn.model_selection import train_test_split
 
     parts = train_test_split(np.arange(len(labels)), test_size=test_size, stratify=labels, random_state=0)
-    return tuple(Images(images[part], labels[part], class_names) for part in map(np.sort, parts))
+    return tuple(Images(images[part], labels[part], class_names, part) for part in map(np.sort, parts))
 
 
 def _measured(name: str, train: Images, test: Images, flip: bool) -> Dataset:
