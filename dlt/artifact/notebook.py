@@ -61,9 +61,9 @@ def figure(name: str, profile: str, picture: str | None = None) -> Image:
     import PIL.Image
 
     image = PIL.Image.open(_written(name, profile)[1] / f"{picture or name}.png").convert("RGB")
-    image.thumbnail((1000, 10_000), PIL.Image.Resampling.LANCZOS)
+    image.thumbnail((800, 10_000), PIL.Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    image.quantize(128, dither=PIL.Image.Dither.NONE).save(out, "png", optimize=True)
+    image.quantize(64, dither=PIL.Image.Dither.NONE).save(out, "png", optimize=True)
     return Image(out.getvalue(), width=800)
 
 
