@@ -136,7 +136,7 @@ def clean(options) -> None:
         _pairs("setting", options.setting),
     )  # fmt: skip
     print(cleaning.in_words(cleaning.clean(request)))
-    print(f"written: {output}/suspects.csv, gallery-1.png, index.html (open it in a browser), model/, labels.csv")
+    print(f"written: {output}/index.html (open it in a browser), suspects.csv, labels.csv, galleries, model/")
 
 
 def evaluate(options) -> None:

@@ -1,8 +1,15 @@
+import dataclasses
+import json
+import os
+
 import numpy as np
 import pytest
 import torch
+from handmade import ASYM, SMALL, SYM
 
+from dlt.artifact.tables import collect
 from dlt.harness.config import make_config
+from dlt.harness.records import ROOT, csv_text, folder_of
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -38,3 +45,48 @@ def tiny_config(tiny):
         return make_config("digits", tiny, method, noise, noise_rate, **short | more)
 
     return config
+
+
+@pytest.fixture
+def own_modules(tmp_path, monkeypatch):
+    """A folder whose modules this process can import, and those that it starts."""
+    monkeypatch.syspath_prepend(tmp_path)
+    path = [str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    return tmp_path
+
+
+@pytest.fixture
+def write_run(tmp_path):
+    """Write the record of a finished run with these results; of two networks the ensemble is 1 point better."""
+
+    def write(
+        method, column, seed, last, best, profile="digits", device="cpu: Toy CPU", seconds=60.0, table=SMALL
+    ):  # fmt: skip
+        config = table.config(profile, method, column, seed)
+        folder = folder_of(tmp_path, config)
+        folder.mkdir(parents=True)
+        result = {
+            "test_accuracy": {"last": last, "best": best, "best_epoch": 2},
+            "test_accuracy_ensemble": {"last": last + 1, "best": best + 1, "best_epoch": 2},
+        }
+        about = {"config": dataclasses.asdict(config), "device": device, "threads": 2, "result": result}
+        (folder / "run.json").write_text(json.dumps(about))
+        accuracies = [{"epoch": 1, "test_accuracy": best}, {"epoch": 2, "test_accuracy": last}]
+        (folder / "epochs.csv").write_text(csv_text(accuracies))
+        timing = [{"epoch": epoch, "train_s": seconds, "test_s": 0.0} for epoch in (1, 2)]
+        (folder / "timing.csv").write_text(csv_text(timing))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def frame(write_run, tmp_path):
+    """Three seeds of CE, and of DLT three with symmetric noise, one with asymmetric."""
+    for seed, last in ((1, 60.0), (2, 62.0), (3, 64.0)):
+        write_run("ce", SYM, seed, last, 80.0)
+        write_run("ce", ASYM, seed, last + 20, 90.0)
+        write_run("dlt-window", SYM, seed, last + 30, 95.5)
+    write_run("dlt-window", ASYM, 2, 81.5, 85.0)
+    return collect(SMALL, "digits", [1, 2, 3], [tmp_path])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dlt.__main__ import main
-from dlt.cleaning import comparison
+from dlt.cleaning import comparison, page
 from dlt.cleaning.pictures import read_pictures
 from dlt.harness.errors import InputError
 
@@ -173,13 +173,24 @@ def test_large_images_of_an_archive_are_shrunk(tmp_path):
 
 def test_a_folder_end_to_end(folder, tmp_path, capsys):
     output = tmp_path / "out"
-    settings = ["--setting", "network=preact-digits", *SETTINGS]
+    settings = ["--setting", "network=preact-digits", "--setting", "threads=1", *SETTINGS]
     assert main(["clean", str(folder), "--output", str(output), "--device", "cpu", *settings]) == 0
     said = capsys.readouterr().out
     assert "1 files cannot be read" in said
     assert "dark/broken.png" in (output / "skipped.csv").read_text()
     assert len(pandas.read_csv(output / "labels.csv")) == 120
     assert (output / "index.html").is_file()
+
+
+def test_where_nothing_is_suspicious(folder, tmp_path):
+    pictures = read_pictures(folder, 8)
+    none = pandas.DataFrame(columns=["file", "given_label", "suggested_label", "clean_probability", "early_loss"])
+    galleries = page.write_galleries(tmp_path, pictures, none)
+    summary = {"name": "mine", "by_class": {"dark": {"images": 60, "suspects": 0}}}
+    text = page.write_page(tmp_path, pictures, none, summary, "none", galleries).read_text()
+    assert galleries == []
+    assert "gallery" not in text.lower()
+    assert "<td>0.0%</td>" in text
 
 
 # ---------------------------------------------------------------------- bad input

@@ -63,10 +63,9 @@ class DiesOnce(dlt_window):
 
 
 @pytest.fixture
-def start(tmp_path, tiny):
+def start(own_modules, tmp_path, tiny):
     """Train with `processes` processes into the store `name`; beside it, their notes."""
-    (tmp_path / "probe.py").write_text(PROBE)
-    path = os.pathsep.join([str(tmp_path), str(records.ROOT), os.environ.get("PYTHONPATH", "")])
+    (own_modules / "probe.py").write_text(PROBE)
 
     def start(name, processes, method, *more, double=False, dataset=tiny, **setting):
         (tmp_path / f"{name}-notes").mkdir(exist_ok=True)
@@ -76,7 +75,7 @@ def start(tmp_path, tiny):
         command += ["--noise-rate", "0.4", "--checkpoint-seconds", "0", *more]
         for pair in (SHORT | setting).items():
             command += ["--setting", "=".join(map(str, pair))]
-        variables = {"PYTHONPATH": path, "NOTES": str(tmp_path / f"{name}-notes")} | ({"DOUBLE": "1"} if double else {})
+        variables = {"NOTES": str(tmp_path / f"{name}-notes")} | ({"DOUBLE": "1"} if double else {})
         return subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=300)
 
     return start

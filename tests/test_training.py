@@ -120,12 +120,9 @@ class DiesOnce(CE):
 
 
 @pytest.fixture
-def broken(tmp_path, monkeypatch):
-    (tmp_path / "broken.py").write_text(BROKEN)
-    monkeypatch.syspath_prepend(tmp_path)
-    path = os.pathsep.join([str(tmp_path), str(records.ROOT), os.environ.get("PYTHONPATH", "")])
-    monkeypatch.setenv("PYTHONPATH", path)
-    return tmp_path
+def broken(own_modules):
+    (own_modules / "broken.py").write_text(BROKEN)
+    return own_modules
 
 
 def test_nan_stops_the_run_with_epoch_and_step(broken, tiny_config):

@@ -1,7 +1,6 @@
 """The noise rate of a folder of images, its suspicious labels, and a network that has not learnt them."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +13,8 @@ from dlt.cleaning.suspects import fold_parts, judge, probabilities
 from dlt.harness.config import RunConfig, ce_config, make_config
 from dlt.harness.datasets import load
 from dlt.harness.errors import InputError
-from dlt.harness.records import early_losses, folder_of, npz_bytes, read_record, write_atomic
-from dlt.harness.sweep import default_workers, sweep
+from dlt.harness.records import csv_text, early_losses, folder_of, npz_bytes, read_record, write_atomic
+from dlt.harness.sweep import core_count, default_workers, sweep
 from dlt.harness.training import resolve_device
 from dlt.noise_rate import estimate_from_margins
 
@@ -80,8 +79,7 @@ def _profile(request: Request, device: str) -> str:
 def _settings(request: Request, profile: str, device: str) -> dict:
     """The user's, and all cores for a run, where its network is not too small for that: runs follow each other."""
     own = request.settings or {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return own if device != "cpu" or profile == "digits" else {"threads": min(cores, MOST_THREADS)} | own
+    return own if device != "cpu" or profile == "digits" else {"threads": min(core_count(), MOST_THREADS)} | own
 
 
 def _check_folds(pictures: Pictures, folds: int) -> None:
@@ -166,12 +164,12 @@ def _write(output: Path, pictures: Pictures, config: RunConfig, store: Path, jud
     write_atomic(output / "suspects.csv", ranked.drop(columns="suspect").to_csv(index=False, float_format="%.6g"))
     write_atomic(output / "labels.csv", table.to_csv(index=False, float_format="%.6g"))
     if pictures.skipped:
-        rows = [f"{json.dumps(file)},{json.dumps(reason)}\n" for file, reason in pictures.skipped.items()]
-        write_atomic(output / "skipped.csv", "".join(["file,reason\n", *rows]))
+        rows = [{"file": file, "reason": reason} for file, reason in pictures.skipped.items()]
+        write_atomic(output / "skipped.csv", csv_text(rows))
     write_atomic(output / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_atomic(output / "summary.txt", in_words(summary) + "\n")
-    page.write_galleries(output, pictures, ranked)
-    page.write_page(output, pictures, ranked, summary, in_words(summary))
+    galleries = page.write_galleries(output, pictures, ranked)
+    page.write_page(output, pictures, ranked, summary, in_words(summary), galleries)
     dataset = load(config.dataset, config.profile)
     about = {"estimated_noise_rate": summary["estimated_noise_rate"], "class_names": list(pictures.class_names),
              "image_shape": list(pictures.images.shape[1:]), "mean": dataset.mean, "std": dataset.std}  # fmt: skip

@@ -16,7 +16,7 @@ import numpy as np
 
 from dlt.cleaning.clean import Request, clean
 from dlt.cleaning.suspects import fold_parts, probabilities
-from dlt.harness.config import ce_config, make_config
+from dlt.harness.config import SETTINGS, ce_config, make_config
 from dlt.harness.datasets import Dataset, load
 from dlt.harness.errors import InputError
 from dlt.harness.measures import code_version, device_name
@@ -31,12 +31,13 @@ MEASURES = {"average_precision": "average precision", "precision": "precision", 
             "precision_at_n": "precision at n", "recall_at_n": "recall at n"}  # fmt: skip
 
 
-def compare(profile: str, planted: str, seed: int, folder: Path, **settings) -> list[dict]:
-    """Both tools on the profile's training images with planted errors: a row a tool. `settings` are of the run."""
+def compare(profile: str, planted: str, seed: int, folder: Path) -> list[dict]:
+    """Both tools on the profile's training images with planted errors: a row a tool."""
     import pandas
 
     noise, rate = re.fullmatch(r"([a-z-]+)([\d.]*)", planted).groups()
-    like = make_config(profile, {"mini": "cifar10"}.get(profile, profile), "ce", noise, float(rate or 0), seed)
+    name = next(name for of, name in SETTINGS if of == profile)
+    like = make_config(profile, name, "ce", noise, float(rate or 0), seed)
     dataset = load(like.dataset, profile)
     noisy = noisy_labels(dataset, like)
     wrong = noisy.labels != noisy.clean
@@ -44,13 +45,13 @@ def compare(profile: str, planted: str, seed: int, folder: Path, **settings) -> 
     path = folder / "planted.npz"
     write_atomic(path, npz_bytes({"images": dataset.train.images, "labels": noisy.labels}))
 
-    clean(Request(path, folder / "ours", profile, seed=seed, settings=settings))
+    clean(Request(path, folder / "ours", profile, seed=seed))
     judged = pandas.read_csv(folder / "ours" / "labels.csv")
-    dlt = make_config(profile, str(folder / "ours" / "data" / profile / "planted.npz"), "dlt-window", "none", 0.0, seed,
-                      "estimated", **settings)  # fmt: skip
+    archive = folder / "ours" / "data" / profile / "planted.npz"
+    dlt = make_config(profile, str(archive), "dlt-window", "none", 0.0, seed, "estimated")
     budget = dlt.cost + ce_config(dlt).cost
     epochs = round(budget / (FOLDS - 1))  # an epoch of all folds is FOLDS - 1 epochs of all images
-    probability = _out_of_sample(profile, dataset, noisy.labels, seed, folder, settings, epochs)
+    probability = _out_of_sample(profile, dataset, noisy.labels, seed, folder, epochs)
     theirs, issues = _cleanlab(noisy.labels, probability)
 
     n = int(issues.sum())
@@ -61,17 +62,17 @@ def compare(profile: str, planted: str, seed: int, folder: Path, **settings) -> 
     return [about | {"tool": tool} | measures(wrong, *found, n) for tool, found in tools.items()]
 
 
-def _out_of_sample(profile, dataset: Dataset, labels, seed, folder, settings, epochs: int) -> np.ndarray:
+def _out_of_sample(profile, dataset: Dataset, labels, seed, folder, epochs: int) -> np.ndarray:
     """(N, C) probabilities of plain cross-entropy networks, each for the fifth that it was not trained on."""
     parts, configs = fold_parts(labels, FOLDS, seed), []
-    settings = settings | {"epochs": epochs, "drop_after": epochs // 2}
+    budget = {"epochs": epochs, "drop_after": epochs // 2}
     images = dataset.train.images
     for i, (rows, held_out) in enumerate(parts, 1):
         path = folder / "folds" / f"fold{i}.npz"
         arrays = {"images": images[rows], "labels": labels[rows]}
         arrays |= {"test_images": images[held_out], "test_labels": labels[held_out]}
         write_atomic(path, npz_bytes(arrays))
-        configs.append(make_config(profile, str(path), "ce", "none", 0.0, seed, loss_epochs=(), **settings))
+        configs.append(make_config(profile, str(path), "ce", "none", 0.0, seed, loss_epochs=(), **budget))
     device = resolve_device("auto")
     store = folder / "folds" / "runs"
     if failures := sweep(configs, store, device.type, default_workers(device.type, configs)):

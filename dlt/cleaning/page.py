@@ -64,7 +64,7 @@ def _short(name: str, length: int = 14) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def write_page(output: Path, pictures: Pictures, ranked, summary: dict, words: str) -> Path:
+def write_page(output: Path, pictures: Pictures, ranked, summary: dict, words: str, galleries: list[Path]) -> Path:
     """index.html, whole in itself: the summary, suspects by class, and the first LISTED suspects, to be sorted."""
     shown = ranked.head(LISTED)
     rows = "\n".join(_row(pictures, suspect) for suspect in shown.itertuples())
@@ -73,9 +73,10 @@ def write_page(output: Path, pictures: Pictures, ranked, summary: dict, words: s
         f"<td>{100 * part['suspects'] / max(part['images'], 1):.1f}%</td></tr>"
         for name, part in summary["by_class"].items()
     )
+    links = "".join(f' <a href="{file.name}">Gallery {i}</a>.' for i, file in enumerate(galleries, 1))
     more = f"The first {len(shown)} of {len(ranked)}; all are in" if len(shown) < len(ranked) else "Also as a file:"
     text = _PAGE.format(title=html.escape(f"{summary['name']}: suspicious labels"), words=html.escape(words),
-                        classes=classes, rows=rows, more=more)  # fmt: skip
+                        classes=classes, rows=rows, more=more, links=links)  # fmt: skip
     write_atomic(output / "index.html", text)
     return output / "index.html"
 
@@ -115,7 +116,7 @@ trained by plain cross-entropy, which in the end may have learnt wrong labels to
 {classes}
 </tbody></table>
 <h2>Suspicious labels, the worst first</h2>
-<p>{more} <a href="suspects.csv">suspects.csv</a>. <a href="gallery-1.png">Gallery by class</a>.</p>
+<p>{more} <a href="suspects.csv">suspects.csv</a>.{links}</p>
 <table><thead><tr><th>image</th><th>file</th><th>given</th><th>suggested</th><th>probability that it is right</th>
 <th>early loss</th><th>late loss</th></tr></thead>
 <tbody>

@@ -20,14 +20,18 @@ from dlt.harness.records import find_record
 MEMORY_PER_WORKER = 1.5e9  # bytes, torch's libraries and a small run's data
 
 
+def core_count() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def default_workers(device: str, configs: list[RunConfig]) -> int:
     """One worker for every core (or a run's share of threads) that has the memory for it; one on a GPU."""
     if device != "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = max((config.setting.threads or cores for config in configs), default=1)
+    threads = max((config.setting.threads or core_count() for config in configs), default=1)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(len(configs), cores // threads, int(memory / MEMORY_PER_WORKER)))
+    return max(1, min(len(configs), core_count() // threads, int(memory / MEMORY_PER_WORKER)))
 
 
 class End(Enum):
