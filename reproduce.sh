@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Reproduces the paper's tables and figures, and sets up what they need the first time.
-# Without arguments: what there is. `test`: linter, pytest (takes arguments) and, without any, the notebooks.
+# Without arguments: what there is. `test`: linter, pytest (takes arguments) and, without any, the notebooks, and where
+# Ray is installed the slow tests of several nodes and processes.
 # All else goes to `python -m dlt`.
 set -euo pipefail
 
@@ -108,6 +109,9 @@ if [[ ${1:-} == test ]]; then
     "$python" -m pytest "$@"
     if [[ $# == 0 ]] && compgen -G 'notebooks/*.ipynb' >/dev/null; then
         "$python" -m pytest --nbval --nbval-current-env notebooks
+    fi
+    if [[ $# == 0 ]] && "$python" -c 'import ray' 2>/dev/null; then  # the extra `cluster`: some minutes more
+        "$python" -m pytest -m slow tests/test_cluster.py tests/test_distributed.py
     fi
 else
     exec "$python" -P -m dlt "$@"

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas
 import pytest
+import readme
 from PIL import Image
 
 from dlt.__main__ import main
@@ -126,7 +127,7 @@ def test_the_same_command_trains_nothing(cleaned, planted, capsys):
 def folder(tmp_path):
     """Two classes of 60 pictures each, of many kinds, a broken one, and what is no picture."""
     rng = np.random.default_rng(0)
-    root = tmp_path / "pictures"
+    root = tmp_path / "my-pictures"
     for name, level in (("dark", 40), ("light side", 200)):
         (root / name / "more").mkdir(parents=True)
         for i in range(60):
@@ -171,10 +172,11 @@ def test_large_images_of_an_archive_are_shrunk(tmp_path):
     assert read_pictures(tmp_path / "a.npz", 32).images.shape == (100, 32, 32, 3)
 
 
-def test_a_folder_end_to_end(folder, tmp_path, capsys):
-    output = tmp_path / "out"
+def test_the_readmes_command_end_to_end(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder.parent)
+    output = folder.parent / "my-pictures-cleaned"
     settings = ["--setting", "network=preact-digits", "--setting", "threads=1", *SETTINGS]
-    assert main(["clean", str(folder), "--output", str(output), "--device", "cpu", *settings]) == 0
+    assert main([*readme.command("clean")[1:], "--device", "cpu", *settings]) == 0
     said = capsys.readouterr().out
     assert "1 files cannot be read" in said
     assert "dark/broken.png" in (output / "skipped.csv").read_text()

@@ -11,6 +11,7 @@ import types
 
 import psutil
 import pytest
+import readme
 
 from dlt.__main__ import main
 from dlt.harness import cluster, records
@@ -168,3 +169,13 @@ def test_a_failed_run_is_reported_and_the_rest_goes_on(nodes, tiny_config, tmp_p
     assert list(failures) == [failing.name]
     assert "checkpoint.pt is corrupt" in failures[failing.name]
     assert records.find_record(whole, [tmp_path]) is not None
+
+
+@pytest.mark.slow
+def test_the_readmes_commands(nodes, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("RAY_ADDRESS", nodes[0])  # as on a machine that belongs to the cluster
+    monkeypatch.setattr(records, "RUNS", tmp_path)
+    for words in [words for words in readme.COMMANDS if "ray" in words]:
+        assert main([*words[1:], "--device", "cpu", "--methods", "ce", "--noise", "symmetric0.4"]) == 0
+    assert "1 to train on cpu" in capsys.readouterr().out
+    assert len([*tmp_path.glob("digits/*ce-s1*/run.json")]) == 1

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from readme import command
 
 from dlt.harness import distributed, records
 from dlt.harness.clothing1m import ImageFiles
@@ -136,6 +137,22 @@ def write_photographs(folder):
         for listed in lists:
             (folder / f"{listed}_key_list.txt").write_text("".join(f"{key}\n" for key in part))
         (folder / f"{name}_label_kv.txt").write_text("".join(f"{key} {i % 14}\n" for i, key in enumerate(part)))
+
+
+@pytest.mark.slow
+def test_the_readmes_command(own_modules, tmp_path):
+    write_photographs(tmp_path / "data/clothing1m")
+    torchrun, *words = command(".venv/bin/torchrun")
+    assert (torchrun, words[2]) == (".venv/bin/torchrun", "4")
+    words[2] = "2"
+    short = SHORT | {"batch_size": 7, "epoch_samples": 24, "precision": "fp32", "threads": 1}
+    settings = [word for pair in short.items() for word in ("--setting", "{}={}".format(*pair))]
+    more = ["--device", "cpu", "--data-dir", tmp_path / "data", "--output", tmp_path / "runs", *settings]
+    launcher = [sys.executable, "-m", "torch.distributed.run"]
+    done = subprocess.run([*launcher, *words, *more], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.glob("runs/paper/*dlt-window*")
+    assert records.read_record(folder).config["setting"]["processes"] == 2
 
 
 def test_a_process_decodes_its_share_alone(tmp_path, monkeypatch):

@@ -5,14 +5,13 @@ import re
 import pandas
 import pytest
 import torch
+from readme import README, python
 
 import dlt
 from dlt.artifact.summary import SHOWN, summary
 from dlt.harness.config import make_config
 from dlt.harness.records import CHECKPOINTS, ROOT, find_record
 from dlt.harness.training import train
-
-README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown[0])
@@ -51,7 +50,7 @@ def test_the_comparison_with_cleanlab_is_its_csv():
 
 
 def test_the_losses_of_ones_own_training():
-    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "estimate_from_margins" in block)
+    code = python("estimate_from_margins")
     generator = torch.Generator().manual_seed(0)
     kept = {epoch: torch.rand(200, generator=generator) + 3 * (torch.arange(200) < 60) for epoch in (3, 4)}
     scope = {"kept": kept}
@@ -60,7 +59,7 @@ def test_the_losses_of_ones_own_training():
 
 
 def test_slide_window_in_somebodys_own_loop():
-    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "SlideWindow" in block)
+    code = python("SlideWindow")
     torch.manual_seed(0)
     model = torch.nn.Linear(5, 3)
     images, labels = torch.randn(400, 5), torch.randint(3, (400,))
@@ -76,7 +75,7 @@ def test_slide_window_in_somebodys_own_loop():
 
 
 def test_a_method_of_ones_own(tiny, tmp_path, monkeypatch):
-    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "class SmallLoss" in block)
+    code = python("class SmallLoss")
     (tmp_path / "my_method.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
 

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[1]
 LOCK = (ROOT / "requirements.lock").read_text()
 PYTHON = """#!{bash}
 # Asked on standard input what it lacks, or to run something: says who it is and what it was told.
-if [[ $1 == - ]]; then printf %s '{lacks}'; else printf '%s\\n' "{path}" "$@"; fi
+if [[ $1 == - ]]; then printf %s '{lacks}'
+elif [[ $1 == -c ]]; then [[ -n "{ray}" ]]
+else printf '%s\\n' "{path}" "$@"; fi
 """
 UV = """#!{bash}
 echo "$*" >> "{log}"
@@ -53,8 +55,8 @@ class House:
         path.chmod(0o755)
         return path
 
-    def python(self, prefix, lacks=""):
-        return self.executable(prefix / "bin/python", PYTHON, lacks=lacks)
+    def python(self, prefix, lacks="", ray=""):
+        return self.executable(prefix / "bin/python", PYTHON, lacks=lacks, ray=ray)
 
     def add_uv(self):
         built = self.python(self.bin / "built")
@@ -240,6 +242,13 @@ def test_test_runs_linter_tests_and_notebooks(house):
     notebooks = [*tests, "--nbval", "--nbval-current-env", "notebooks"]
     assert house.run("test", DLT_PYTHON=named, cwd=house.elsewhere)[1] == lint + tests + notebooks
     assert house.run("test", "-k", "one thing", DLT_PYTHON=named)[1] == [*lint, *tests, "-k", "one thing"]
+
+
+def test_test_runs_several_nodes_where_ray_is_installed(house):
+    named = str(house.python(house.elsewhere, ray="installed"))
+    slow = [named, "-m", "pytest", "-m", "slow", "tests/test_cluster.py", "tests/test_distributed.py"]
+    assert house.run("test", DLT_PYTHON=named)[1][-len(slow) :] == slow
+    assert "slow" not in house.run("test", "-k", "one thing", DLT_PYTHON=named)[1]
 
 
 def test_test_fails_with_the_linter(house):

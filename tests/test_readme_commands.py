@@ -1,0 +1,66 @@
+"""The README's commands, run as they stand where a user stands, with more words that make them short."""
+
+import shutil
+import sys
+
+import pytest
+from readme import COMMANDS, command, python
+
+from dlt.__main__ import main
+from dlt.harness import records
+
+SHORT = {"epochs": 3, "drop_after": 2, "warmup_epochs": 1, "decay_epochs": 1, "ramp_epochs": 1, "window": 2}
+SETTINGS = [word for pair in SHORT.items() for word in ("--setting", "{}={}".format(*pair))]
+TRAIN = ["--device", "cpu", *SETTINGS]
+
+# What is added to each command that begins so; None: another test runs it, or none.
+MORE = {
+    "./reproduce.sh table1": ["--methods", "ce", "--noise", "symmetric0.4", "--time-budget", "2s", "--device", "cpu"],
+    "./reproduce.sh test": None,
+    "./reproduce.sh train --method dlt-window --profile digits --noise symmetric": None,
+    "./reproduce.sh evaluate runs/digits": None,
+    "./reproduce.sh estimate --profile digits --dataset mine.npz": [*TRAIN, "--setting", "early_epoch=1"],
+    "./reproduce.sh clean my-pictures/": None,
+    "./reproduce.sh train --method my_method:SmallLoss": TRAIN,
+    "./reproduce.sh train --method dlt-window --profile digits --dataset mine.npz": TRAIN,
+    "pip install .[cluster]": None,
+    "./reproduce.sh table1 --launcher ray": None,
+    ".venv/bin/torchrun": None,
+    "./reproduce.sh export runs/digits": None,
+    "./reproduce.sh export-noise my-labels": [],
+}
+
+
+def begins(words):
+    return max((start for start in MORE if " ".join(words).startswith(start)), key=len, default=None)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, tiny):
+    """A folder with what the commands name."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(records, "RUNS", tmp_path / "runs")
+    shutil.copy(tiny, "mine.npz")
+    (tmp_path / "my_method.py").write_text(python("class SmallLoss"))
+    yield tmp_path
+    sys.modules.pop("my_method", None)
+
+
+def test_every_command_is_known_here():
+    assert {begins(words) for words in COMMANDS} == set(MORE)
+
+
+@pytest.mark.parametrize("words", [w for w in COMMANDS if MORE[begins(w)] is not None], ids=" ".join)
+def test_it_runs(words, here):
+    assert main([*words[1:], *MORE[begins(words)]]) == 0
+
+
+def test_a_run_and_what_can_be_done_with_it(here, capsys):
+    train, evaluate, export = command("train", "0.5"), command("evaluate"), command("export")
+    assert main([*train[1:], *TRAIN]) == 0
+    (folder,) = here.glob(evaluate[2].replace("<hash>", "*"))
+    assert main(["evaluate", str(folder), "--device", "cpu"]) == 0
+    assert "test_accuracy" in capsys.readouterr().out
+    assert main(["export", str(folder), export[3]]) == 0
+    assert (here / export[3] / "README.md").is_file()
