@@ -178,7 +178,7 @@ def test_the_readmes_command_end_to_end(folder, monkeypatch, capsys):
     settings = ["--setting", "network=preact-digits", "--setting", "threads=1", *SETTINGS]
     assert main([*readme.command("clean")[1:], "--device", "cpu", *settings]) == 0
     said = capsys.readouterr().out
-    assert "1 files cannot be read" in said
+    assert "1 file left out, unreadable" in said
     assert "dark/broken.png" in (output / "skipped.csv").read_text()
     assert len(pandas.read_csv(output / "labels.csv")) == 120
     assert (output / "index.html").is_file()

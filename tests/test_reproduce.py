@@ -97,7 +97,7 @@ def test_time_budgets(text, seconds):
 
 def test_a_time_budget_says_what_is_left(stores, capsys):
     assert main([*ONE_CELL, "--time-budget", "0.001s"]) == 0
-    assert "time is up: 1 runs are left" in capsys.readouterr().out
+    assert "time is up; left: 1 run, about" in capsys.readouterr().out
 
 
 def test_overview_runs_nothing(stores, capsys):

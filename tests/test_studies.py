@@ -105,7 +105,7 @@ def test_human_labels_are_left_out_where_they_are_not(monkeypatch, tmp_path, cap
     assert [run.noise for run in runs] == ["symmetric"] * 5 + ["asymmetric"] * 3 + ["human-aggre", "human-worse"]
     assert reproduce._with_labels(runs, None) == runs[:-2]
     said = capsys.readouterr().out
-    assert "2 runs with human labels are left out: no CIFAR-10_human.pt or cifar10n.npz in" in said
+    assert "left out: 2 runs with human labels, no CIFAR-10_human.pt or cifar10n.npz in" in said
     (tmp_path / "cifar10n.npz").write_bytes(b"")
     assert reproduce._with_labels(runs, None) == runs
     assert capsys.readouterr().out == ""

@@ -124,7 +124,7 @@ test set.
 - Gain: points over the Last of CE in the same column (ours: with the same seeds); the data are not the \
 paper's, so accuracies cannot be compared.
 - Compute: 0.7 core-hours on Toy CPU; 10 runs.
-- `./reproduce.sh table9 --profile digits --seeds 3` makes this table, running only what is missing.
+- `./reproduce.sh table9 --profile digits --seeds 3` makes this table, training what runs/ lacks.
 """
 LATEX = rf"""\begin{{table*}}
 \centering\footnotesize\setlength{{\tabcolsep}}{{4pt}}
@@ -149,8 +149,8 @@ test set.\par
 Gain: points over the Last of CE in the same column (ours: with the same seeds); the data are not the @
 paper's, so accuracies cannot be compared.\par
 Compute: 0.7 core-hours on Toy CPU; 10 runs.\par
-\texttt{{./reproduce.sh table9 -{{}}-profile digits -{{}}-seeds 3}} makes this table, running only what is @
-missing.\par
+\texttt{{./reproduce.sh table9 -{{}}-profile digits -{{}}-seeds 3}} makes this table, training what runs/ @
+lacks.\par
 \end{{table*}}
 """.replace("@\n", "")
 CSV = """\
@@ -203,7 +203,7 @@ def test_short_prints_the_paper_and_the_difference(write_run, tmp_path):
     ]
     assert "CIFAR-10; network preact-resnet18" in text
     assert "1 seed." in text
-    assert "- Compute: 0.0 GPU-minutes on NVIDIA Toy; 1 runs." in text
+    assert "- Compute: 0.0 GPU-minutes on NVIDIA Toy; 1 run." in text
 
 
 def test_compute_is_counted_by_device(write_run, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dlt.artifact import experiments, studies, study_tables
+from dlt.artifact.printing import counted
 from dlt.artifact.split_figures import collect_ratios
 from dlt.harness.config import PROFILES
 from dlt.harness.records import find_record
@@ -196,7 +197,7 @@ def _rates(rule: str, noise: str = "symmetric"):
         error = (frame[rule] - frame["realised"]).abs()
         verdict = HOLDS if error.max() < 5 else PART if error.mean() < 5 else FAILS
         figures = f"error against the realised rate: mean {error.mean():.1f}, largest {error.max():.1f} points"
-        return verdict, f"{figures} ({len(error)} runs)"
+        return verdict, f"{figures} ({counted(len(error), 'run')})"
 
     return check
 

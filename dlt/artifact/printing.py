@@ -110,9 +110,14 @@ def with_deviation(mean: float, std: float, n: int, seeds: int) -> str:
     return fixed(mean) + deviation + (f" (n={n})" if 0 < n < seeds else "")
 
 
+def counted(number: int, noun: str) -> str:
+    """1 run, 2 runs."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def compute_note(hours: "pandas.Series", runs: int) -> str:
     """`hours` by device, of CPU cores (as many as threads) or of a GPU."""
-    return f"Compute: {'; '.join(_cost(*cost) for cost in hours.items())}; {runs} runs."
+    return f"Compute: {'; '.join(_cost(*cost) for cost in hours.items())}; {counted(runs, 'run')}."
 
 
 def _cost(device: str, hours: float) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from dlt.artifact.printing import counted
 from dlt.artifact.studies import lacks_human_file
 from dlt.artifact.targets import TARGETS
 from dlt.harness.config import PROFILES, RunConfig
@@ -119,10 +120,11 @@ def _train(configs: list[RunConfig], store: Path, device: str, workers: int, clu
     )  # fmt: skip
     left = [c for c in configs if c.name not in failures and find_record(c, [store]) is None]
     if left:
-        print(f"time is up: {len(left)} runs are left, about {_duration(_seconds(left, device) / workers)} less what "
-              "stopped runs have done; the same command goes on")  # fmt: skip
+        duration = _duration(_seconds(left, device) / workers)
+        print(f"time is up; left: {counted(len(left), 'run')}, about {duration} less what stopped runs have done; the "
+              "same command goes on")  # fmt: skip
     if failures:
-        print(f"{len(failures)} runs failed; the same command tries them again")
+        print(f"failed: {counted(len(failures), 'run')}; the same command tries again")
     return failures
 
 
@@ -163,14 +165,14 @@ def _with_labels(configs: list[RunConfig], data_dir: str | None) -> list[RunConf
     lacking = [config for config in configs if lacks_human_file(config, data_dir)]
     for dataset in sorted({config.dataset for config in lacking}):
         count, files = sum(c.dataset == dataset for c in lacking), " or ".join(HUMAN_FILES[dataset])
-        print(f"{count} runs with human labels are left out: no {files} in {data_folder(data_dir)}")
+        print(f"left out: {counted(count, 'run')} with human labels, no {files} in {data_folder(data_dir)}")
     return [config for config in configs if config not in lacking]
 
 
 def _plan(options, profile, configs, store, device, workers) -> str:
     missing = [config for config in configs if options.fresh or find_record(config, [store]) is None]
     return (
-        f"{options.target}, profile {profile}: {len(configs)} runs, {len(configs) - len(missing)} finished, "
+        f"{options.target}, profile {profile}: {counted(len(configs), 'run')}, {len(configs) - len(missing)} finished, "
         f"{len(missing)} to train on {device}, {workers} at a time"
         + (f": about {_duration(_seconds(missing, device) / workers)}" if missing else "")
     )

@@ -39,7 +39,7 @@ def found(configs: dict[int, RunConfig], stores: list[Path]) -> dict[int, Record
 def command_note(name: str, profile: str, seeds: int) -> str:
     """How the reader gets the same."""
     command = f"./reproduce.sh {name} --profile {profile} --seeds {max(seeds, 1)}"
-    return f"`{command}` makes this, running only what is missing."
+    return f"`{command}` makes this, training what runs/ lacks."
 
 
 # ---------------------------------------------------------------------- Table 5

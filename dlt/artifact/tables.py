@@ -172,7 +172,7 @@ def _notes(table: Table, profile: str, frame: "pandas.DataFrame", comparison: st
     command = f"./reproduce.sh {table.name} --profile"
     if len(absent) < len(table.paper):
         seeds = max(frame["n"].max(), 1)
-        notes.append(f"`{command} {profile} --seeds {seeds}` makes this table, running only what is missing.")
+        notes.append(f"`{command} {profile} --seeds {seeds}` makes this table, training what runs/ lacks.")
     for d in absent:
         notes.append(f"`{command} {profile_with(d)}` runs {DATA_NAMES[d]}, for which nothing stands in here.")
     return notes

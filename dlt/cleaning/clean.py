@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dlt.artifact.export import write_model
+from dlt.artifact.printing import counted
 from dlt.cleaning import page
 from dlt.cleaning.pictures import Pictures, read_pictures, side_of
 from dlt.cleaning.suspects import fold_parts, judge, probabilities
@@ -95,7 +96,7 @@ def _what(pictures: Pictures, profile: str) -> str:
     if pictures.test is None:
         lines.append("no test set: the accuracies that training shows are agreement with some of the given labels")
     if pictures.skipped:
-        lines.append(f"{len(pictures.skipped)} files cannot be read and are left out (skipped.csv); the first: "
+        lines.append(f"{counted(len(pictures.skipped), 'file')} left out, unreadable (skipped.csv); the first: "
                      "{}: {}".format(*next(iter(pictures.skipped.items()))))  # fmt: skip
     return "\n".join(lines)
 
@@ -144,7 +145,7 @@ def in_words(summary: dict) -> str:
     """The summary as a few lines of text."""
     lines = [
         f"{summary['name']}: {summary['images']} images of {summary['classes']} classes"
-        + (f"; {summary['skipped']} files could not be read" if summary["skipped"] else ""),
+        + (f"; {counted(summary['skipped'], 'file')} could not be read" if summary["skipped"] else ""),
         f"estimated noise rate: {100 * summary['estimated_noise_rate']:.1f}%",
         f"suspicious labels: {summary['suspects']} ({100 * summary['suspect_share']:.1f}%)",
     ]
