@@ -27,7 +27,7 @@ def stores(tmp_path, monkeypatch):
 
 def test_one_cell_from_nothing_to_the_table(stores, capsys):
     assert main([*ONE_CELL, "--dry-run"]) == 0
-    assert "1 runs, 0 finished, 1 to train on cpu" in capsys.readouterr().out
+    assert "1 run, 0 finished, 1 to train on cpu" in capsys.readouterr().out
     assert not (stores / "runs").exists()
 
     assert main([*ONE_CELL, "--workers", "1"]) == 0
