@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from dlt import commands
-from dlt.harness.errors import InputError, ProcessLost
+from dlt.harness.errors import InputError, ProcessLost, RunFailed
 
 # Their names alone, so that `train` need not import what draws them.
 TARGETS = (*(f"table{i}" for i in range(1, 6)), *(f"figure{i}" for i in range(1, 8)), "ablations", "beyond", "all")
@@ -22,6 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except FloatingPointError as error:
         print(f"error: {error}; the checkpoint before it is kept", file=sys.stderr)
+        return 1
+    except RunFailed as error:
+        print(f"error: {error}; the same command tries again", file=sys.stderr)
         return 1
     except ProcessLost as error:
         print(f"error: {error}; the same command goes on from the last checkpoint", file=sys.stderr)
@@ -59,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=commands.clean)
     command.add_argument("path", type=Path, help="a folder with one folder of pictures a class, or an .npz file")
     command.add_argument("--output", type=Path, help="the folder to write (default: NAME-cleaned where you stand)")
-    command.add_argument("--profile", default="auto", help="short on a GPU; else mini, or digits for 16x16 pixels")
+    command.add_argument("--profile", default="auto", help="short on a GPU; else mini, or digits for 8x8 pixels")
     command.add_argument("--folds", type=int, default=0, help="also labels.npy and pred_probs.npy, out of sample")
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--workers", type=int, help="runs at a time (default: one a core, one on a GPU)")

@@ -130,7 +130,8 @@ def clean(options) -> None:
 
     if options.workers is not None and options.workers < 1:
         raise InputError(f"workers: {options.workers} is not at least 1")
-    output = options.output or Path(f"{options.path.resolve().stem}-cleaned")
+    path = options.path.resolve()
+    output = options.output or Path(f"{path.name if path.is_dir() else path.stem}-cleaned")
     request = cleaning.Request(
         options.path, output, options.profile, options.device, options.seed, options.folds, options.workers,
         _pairs("setting", options.setting),
@@ -195,6 +196,8 @@ def _bench_more(options) -> None:
     from dlt.harness.records import RUNS, write_atomic
     from dlt.harness.training import resolve_device
 
+    if options.device == "cuda" or options.methods or options.setting or options.profile != "auto":
+        raise InputError(f"what: {options.what} is measured on the CPU, without --profile, --methods and --setting")
     rows = {"augmentation": bench_growth.augmentation, "growth": bench_growth.growth}[options.what](options.repeats)
     table = pandas.DataFrame(rows).assign(device=device_name(resolve_device("cpu")), repeats=options.repeats)
     path = (options.output or RUNS / "bench") / f"{options.what}.csv"

@@ -5,9 +5,11 @@ import os
 import numpy as np
 import pytest
 import torch
-from handmade import ASYM, SMALL, SYM
+from handmade import ASYM, SHORT, SMALL, SYM, quadrants
 
+from dlt.artifact import reproduce
 from dlt.artifact.tables import collect
+from dlt.harness import records
 from dlt.harness.config import make_config
 from dlt.harness.records import ROOT, csv_text, folder_of
 
@@ -21,17 +23,9 @@ def one_thread():
 def tiny(tmp_path_factory):
     """A .npz of 250 synthetic grey 8x8 images (100 for the test) of 4 classes: a bright quadrant in noise."""
     rng = np.random.default_rng(0)
-
-    def draw(count):
-        labels = np.arange(count) % 4
-        images = rng.integers(0, 120, (count, 8, 8, 1))
-        for image, label in zip(images, labels, strict=True):
-            image[4 * (label // 2) :][:4, 4 * (label % 2) :][:, :4] += 100
-        return images.astype(np.uint8), labels
-
     path = tmp_path_factory.mktemp("data") / "tiny.npz"
-    images, labels = draw(250)
-    test_images, test_labels = draw(100)
+    images, labels = quadrants(250, rng)
+    test_images, test_labels = quadrants(100, rng)
     np.savez(path, images=images, labels=labels, test_images=test_images, test_labels=test_labels)
     return str(path)
 
@@ -41,8 +35,7 @@ def tiny_config(tiny):
     """A configuration of three epochs with one of warm-up; the 250 images leave a short last batch."""
 
     def config(method, noise="symmetric", noise_rate=0.4, **more):
-        short = {"epochs": 3, "drop_after": 2, "warmup_epochs": 1, "decay_epochs": 1, "ramp_epochs": 1, "window": 2}
-        return make_config("digits", tiny, method, noise, noise_rate, **short | more)
+        return make_config("digits", tiny, method, noise, noise_rate, **SHORT | more)
 
     return config
 
@@ -53,6 +46,16 @@ def own_modules(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     path = [str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    return tmp_path
+
+
+@pytest.fixture
+def stores(tmp_path, monkeypatch):
+    """Empty runs/, checkpoints/ and figures/ in place of the repository's."""
+    for name in ("RUNS", "CHECKPOINTS"):
+        for module in (records, reproduce):
+            monkeypatch.setattr(module, name, tmp_path / name.lower())
+    monkeypatch.setattr(reproduce, "ROOT", tmp_path)
     return tmp_path
 
 

@@ -42,7 +42,8 @@ def test_ratios():
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [(["--repeats", "0"], "repeats: 0"), (["--methods", "f-correction"], "cannot be timed alone"),
-     (["--methods", "nothing"], "method: 'nothing'")],
+     (["--methods", "nothing"], "method: 'nothing'"),
+     (["--what", "growth"], "what: growth is measured on the CPU, without")],
 )  # fmt: skip
 def test_bad_input(capsys, arguments, line):
     assert main(["bench", "--profile", "digits", "--device", "cpu", *arguments]) == 2
@@ -70,7 +71,7 @@ def test_both_pipelines_do_the_same_work():
     assert torch.allclose(ours[0, :, 16, 16], theirs[:, 16, 16], atol=1e-6)
 
 
-def test_growth_measures_in_a_process_of_its_own(monkeypatch):
+def test_growth_measures_in_a_process_of_its_own():
     row = bench_growth._apart("digits", 300, 3, 0, 1)
     assert row["seconds"] > 0
     assert row["steps"] == 5

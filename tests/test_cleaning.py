@@ -1,12 +1,14 @@
 """`python -m dlt clean`: from a folder of pictures or an archive to suspects, page and model; and every bad input."""
 
 import json
+import os
 import re
 
 import numpy as np
 import pandas
 import pytest
 import readme
+from handmade import quadrants, words
 from PIL import Image
 
 from dlt.__main__ import main
@@ -16,22 +18,13 @@ from dlt.harness.errors import InputError
 
 SHORT = {"epochs": 12, "drop_after": 8, "warmup_epochs": 3, "decay_epochs": 2, "ramp_epochs": 2, "window": 4,
          "batch_size": 16, "early_epoch": 3}  # fmt: skip
-SETTINGS = [part for name, value in SHORT.items() for part in ("--setting", f"{name}={value}")]
-
-
-def drawn(count, rng):
-    """Grey 8x8 images of 4 classes, a bright quadrant in noise, and their labels."""
-    labels = np.arange(count) % 4
-    images = rng.integers(0, 120, (count, 8, 8))
-    for image, label in zip(images, labels, strict=True):
-        image[4 * (label // 2) :][:4, 4 * (label % 2) :][:, :4] += 100
-    return images.astype(np.uint8), labels
+SETTINGS = words(SHORT)
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
     """An archive of 240 images, of which 24 are labelled wrong; the path and the wrong rows."""
-    images, labels = drawn(240, np.random.default_rng(0))
+    images, labels = quadrants(240, np.random.default_rng(0))
     wrong = np.arange(0, 240, 10)
     labels[wrong] = (labels[wrong] + 1) % 4
     path = tmp_path_factory.mktemp("planted") / "mine.npz"
@@ -146,11 +139,33 @@ def test_a_folder_is_read(folder):
     assert pictures.images.shape == (120, 32, 32, 3)
     assert pictures.class_names == ("dark", "light side")
     assert np.bincount(pictures.labels).tolist() == [60, 60]
-    assert list(pictures.skipped) == ["dark/broken.png"]
+    assert list(pictures.skipped) == ["dark/broken.png", "dark/notes.txt"]
     means = pictures.images.mean(axis=(1, 2, 3))
     assert (means[pictures.labels == 0] < 80).all()
     assert (means[pictures.labels == 1] > 160).all()
     assert all((folder / source).is_file() for source in pictures.sources)
+
+
+def test_class_folders_that_are_links(folder, tmp_path):
+    (tmp_path / "links").mkdir()
+    for name in ("dark", "light side"):
+        (tmp_path / "links" / name).symlink_to(folder / name)
+    assert np.bincount(read_pictures(tmp_path / "links", 32).labels).tolist() == [60, 60]
+
+
+def test_names_of_any_kind(folder, tmp_path):
+    """Bytes that are no UTF-8 stay as they are in the lists, and a $ in the gallery is a $."""
+    (folder / "dark").rename(folder / "a$_$b")
+    odd = folder / os.fsdecode(b"a$_$b/caf\xe9.png")
+    (folder / "a$_$b/0.png").rename(odd)
+    pictures = read_pictures(folder, 8)
+    row = pictures.sources.index(os.fsdecode(b"a$_$b/caf\xe9.png"))
+    columns = ["file", "given_label", "suggested_label", "clean_probability", "early_loss", "late_loss"]
+    suspects = pandas.DataFrame([[pictures.sources[row], "a$_$b", "a$_$b", 0.1, 1.0, 2.0]], [row], columns)
+    assert page.write_galleries(tmp_path, pictures, suspects) == [tmp_path / "gallery-1.png"]
+    summary = {"name": "mine", "by_class": {"a$_$b": {"images": 60, "suspects": 1}}}
+    written = page.write_page(tmp_path, pictures, suspects, summary, "one", [tmp_path / "gallery-1.png"])
+    assert b"a$_$b/caf\xe9.png" in written.read_bytes()
 
 
 def test_grey_pictures_stay_grey_and_of_16_bits_too(tmp_path):
@@ -175,13 +190,18 @@ def test_large_images_of_an_archive_are_shrunk(tmp_path):
 def test_the_readmes_command_end_to_end(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder.parent)
     output = folder.parent / "my-pictures-cleaned"
+    output.mkdir()
+    (output / ".dlt-clean").touch()
+    for stale in ("skipped.csv", "labels.npy", "pred_probs.npy"):
+        (output / stale).write_text("of before")
     settings = ["--setting", "network=preact-digits", "--setting", "threads=1", *SETTINGS]
     assert main([*readme.command("clean")[1:], "--device", "cpu", *settings]) == 0
     said = capsys.readouterr().out
-    assert "1 file left out, unreadable" in said
-    assert "dark/broken.png" in (output / "skipped.csv").read_text()
+    assert "2 files left out, unreadable" in said
+    assert list(pandas.read_csv(output / "skipped.csv")["file"]) == ["dark/broken.png", "dark/notes.txt"]
     assert len(pandas.read_csv(output / "labels.csv")) == 120
     assert (output / "index.html").is_file()
+    assert not (output / "labels.npy").exists()
 
 
 def test_where_nothing_is_suspicious(folder, tmp_path):
@@ -207,6 +227,8 @@ def test_bad_input(tmp_path, capsys, planted):
     (tmp_path / "broken/cat").mkdir(parents=True)
     for i in range(120):
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "one/cat" / f"{i}.png")
+        (tmp_path / f"two/{'cat' if i % 2 else 'dog'}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / f"two/{'cat' if i % 2 else 'dog'}/{i}.png")
     (tmp_path / "broken/cat/1.png").write_bytes(b"nothing")
     bad = {
         "nowhere": ([str(tmp_path / "nowhere")], "is neither a folder of class folders nor an .npz file"),
@@ -214,18 +236,43 @@ def test_bad_input(tmp_path, capsys, planted):
         "one class": ([str(tmp_path / "one")], "has one class, 'cat'"),
         "all broken": ([str(tmp_path / "broken")], "none of the 1 pictures in"),
         "ten images": ([str(save(tmp_path / "ten.npz", 10))], "has 10 readable images; at least 100 are needed"),
-        "folds": ([str(planted[0]), "--folds", "99"], "folds: 99 is not 0 or in 2.."),
-        "one fold": ([str(planted[0]), "--folds", "1"], "folds: 1 is not 0 or in 2.."),
+        "folds": ([str(planted[0]), "--folds", "25"], "folds: 25 is not 0 or in 2..24: the smallest class"),
+        "one fold": ([str(planted[0]), "--folds", "1"], "folds: 1 is not 0 or in 2..24"),
+        "output is a file": ([str(planted[0]), "--output", str(planted[0])], "mine.npz cannot be made (File exists)"),
+        "output of others": ([str(planted[0]), "--output", str(planted[0].parent)], "is not empty, and not of this"),
+        "output inside": ([str(tmp_path / "two"), "--output", str(tmp_path / "two/out")], "lies among the pictures"),
         "workers": ([str(planted[0]), "--workers", "0"], "workers: 0 is not at least 1"),
         "profile": ([str(planted[0]), "--profile", "large"], "profile: 'large' is not one of auto, digits"),
         "setting": ([str(planted[0]), "--setting", "epoch=1"], "setting: no 'epoch'"),
     }  # fmt: skip
     for name, (arguments, line) in bad.items():
-        assert main(["clean", *arguments, "--output", str(tmp_path / "out"), "--device", "cpu"]) == 2, name
+        assert main(["clean", "--output", str(tmp_path / "out"), *arguments, "--device", "cpu"]) == 2, name
         error = capsys.readouterr().err
         assert line in error, name
         assert error.splitlines()[-1].startswith("error: "), name
     assert not (tmp_path / "out/runs").exists()
+
+
+def test_a_failed_fold_keeps_the_rest(planted, tmp_path, monkeypatch, capsys):
+    """The result that needs no fold is written; the exit code says that a run failed."""
+    from dlt.cleaning import clean
+
+    def without_folds(configs, *more, **keywords):
+        assert sweep(configs[:1], *more, **keywords) == {}
+        return {config.name: "no memory" for config in configs[1:]}
+
+    sweep = clean.sweep
+    monkeypatch.setattr(clean, "sweep", without_folds)
+    output = tmp_path / "out"
+    command = ["clean", str(planted[0]), "--output", str(output), "--folds", "2", "--device", "cpu", *SETTINGS]
+    assert main(command) == 1
+    assert "error: failed: 2 runs (see above); the same command tries again" in capsys.readouterr().err
+    assert (output / "index.html").is_file()
+    assert not (output / "pred_probs.npy").exists()
+
+    monkeypatch.setattr(clean, "sweep", lambda configs, *more, **keywords: {configs[0].name: "no memory"})
+    assert main([*command[:2], "--output", str(tmp_path / "none"), "--device", "cpu", *SETTINGS]) == 1
+    assert not (tmp_path / "none/index.html").exists()
 
 
 # ---------------------------------------------------------------------- the comparison

@@ -159,6 +159,10 @@ def test_a_node_dies_and_the_sweep_ends_complete(nodes, tiny_config, tmp_path, m
         assert same_records(config, tmp_path / "ray", tmp_path / "local")
 
 
+def test_no_runs_need_no_place():
+    assert cluster.Cluster.places(None, [], "cpu") == 0
+
+
 @pytest.mark.slow
 def test_a_failed_run_is_reported_and_the_rest_goes_on(nodes, tiny_config, tmp_path):
     ray_cluster = cluster.Cluster(nodes[0])
@@ -172,10 +176,9 @@ def test_a_failed_run_is_reported_and_the_rest_goes_on(nodes, tiny_config, tmp_p
 
 
 @pytest.mark.slow
-def test_the_readmes_commands(nodes, tmp_path, monkeypatch, capsys):
+def test_the_readmes_commands(nodes, stores, monkeypatch, capsys):
     monkeypatch.setenv("RAY_ADDRESS", nodes[0])  # as on a machine that belongs to the cluster
-    monkeypatch.setattr(records, "RUNS", tmp_path)
     for words in [words for words in readme.COMMANDS if "ray" in words]:
         assert main([*words[1:], "--device", "cpu", "--methods", "ce", "--noise", "symmetric0.4"]) == 0
     assert "1 to train on cpu" in capsys.readouterr().out
-    assert len([*tmp_path.glob("digits/*ce-s1*/run.json")]) == 1
+    assert len([*stores.glob("runs/digits/*ce-s1*/run.json")]) == 1

@@ -4,14 +4,12 @@ import shutil
 import sys
 
 import pytest
+from handmade import SHORT, words
 from readme import COMMANDS, command, python
 
 from dlt.__main__ import main
-from dlt.harness import records
 
-SHORT = {"epochs": 3, "drop_after": 2, "warmup_epochs": 1, "decay_epochs": 1, "ramp_epochs": 1, "window": 2}
-SETTINGS = [word for pair in SHORT.items() for word in ("--setting", "{}={}".format(*pair))]
-TRAIN = ["--device", "cpu", *SETTINGS]
+TRAIN = ["--device", "cpu", *words(SHORT)]
 
 # What is added to each command that begins so; None: another test runs it, or none.
 MORE = {
@@ -31,16 +29,15 @@ MORE = {
 }
 
 
-def begins(words):
-    return max((start for start in MORE if " ".join(words).startswith(start)), key=len, default=None)
+def begins(command):
+    return max((start for start in MORE if " ".join(command).startswith(start)), key=len, default=None)
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, tiny):
+def here(tmp_path, monkeypatch, stores, tiny):
     """A folder with what the commands name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(records, "RUNS", tmp_path / "runs")
     shutil.copy(tiny, "mine.npz")
     (tmp_path / "my_method.py").write_text(python("class SmallLoss"))
     yield tmp_path
@@ -48,12 +45,12 @@ def here(tmp_path, monkeypatch, tiny):
 
 
 def test_every_command_is_known_here():
-    assert {begins(words) for words in COMMANDS} == set(MORE)
+    assert {begins(command) for command in COMMANDS} == set(MORE)
 
 
-@pytest.mark.parametrize("words", [w for w in COMMANDS if MORE[begins(w)] is not None], ids=" ".join)
-def test_it_runs(words, here):
-    assert main([*words[1:], *MORE[begins(words)]]) == 0
+@pytest.mark.parametrize("line", [line for line in COMMANDS if MORE[begins(line)] is not None], ids=" ".join)
+def test_it_runs(line, here):
+    assert main([*line[1:], *MORE[begins(line)]]) == 0
 
 
 def test_a_run_and_what_can_be_done_with_it(here, capsys):

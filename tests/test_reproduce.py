@@ -15,16 +15,6 @@ from dlt.harness.training import train
 ONE_CELL = ["table1", "--profile", "digits", "--device", "cpu", "--methods", "ce", "--noise", "symmetric0.2"]
 
 
-@pytest.fixture
-def stores(tmp_path, monkeypatch):
-    """Empty runs/, checkpoints/ and figures/ in place of the repository's."""
-    for name in ("RUNS", "CHECKPOINTS"):
-        for module in (records, reproduce):
-            monkeypatch.setattr(module, name, tmp_path / name.lower())
-    monkeypatch.setattr(reproduce, "ROOT", tmp_path)
-    return tmp_path
-
-
 def test_one_cell_from_nothing_to_the_table(stores, capsys):
     assert main([*ONE_CELL, "--dry-run"]) == 0
     assert "1 run, 0 finished, 1 to train on cpu" in capsys.readouterr().out

@@ -52,7 +52,7 @@ def estimate(record: Record, labels: np.ndarray, theta: float, rows: np.ndarray 
         f"(Eq. 8: losses of epochs {early_epoch} and {setting['epochs']}; needs a network that has learnt all labels)",
         *(f"warning: {warning.message}" for warning in warned),
         f"every training sample's probability to be labelled right: {_shown(path)}"
-        + ("" if rows is None else "   (row: that of the whole set; those held out for the test are not in it)"),
+        + ("" if rows is None else "   (row: that of the whole set; images that were not trained on are not in it)"),
     ])  # fmt: skip
 
 

@@ -151,7 +151,7 @@ def _seeds(options) -> list[int]:
 
 def _chosen(configs: list[RunConfig], options) -> list[RunConfig]:
     """The runs that --methods and --noise leave."""
-    for field, value in (("methods", lambda c: c.method), ("noise", lambda c: f"{c.noise}{c.noise_rate:g}")):
+    for field, value in (("methods", lambda c: c.method), ("noise", lambda c: c.noise_name)):
         if text := getattr(options, field):
             wanted, there = set(text.split(",")), {value(config) for config in configs}
             if unknown := wanted - there:
@@ -238,7 +238,7 @@ def status(profile: str, seeds: int) -> str:
     profile = resolve_profile(profile)
     lines = []
     for target in TARGETS:
-        configs = TARGETS[target].runs(profile, list(range(1, seeds + 1)))
+        configs = [c for c in TARGETS[target].runs(profile, list(range(1, seeds + 1))) if not lacks_human_file(c)]
         states = {config.name: _state(config) for config in configs}
         counts = {state: list(states.values()).count(state) for state in ("done", "running", "stopped", "missing")}
         lines.append(f"{target} ({profile}): " + ", ".join(f"{n} {state}" for state, n in counts.items()))

@@ -10,17 +10,27 @@ from dlt.artifact.export import write_model
 from dlt.artifact.printing import counted
 from dlt.cleaning import page
 from dlt.cleaning.pictures import Pictures, read_pictures, side_of
-from dlt.cleaning.suspects import fold_parts, judge, probabilities
+from dlt.cleaning.suspects import fold_parts, judge, out_of_sample, probabilities
 from dlt.harness.config import RunConfig, ce_config, make_config
 from dlt.harness.datasets import load
-from dlt.harness.errors import InputError
-from dlt.harness.records import csv_text, early_losses, folder_of, npz_bytes, read_record, write_atomic
+from dlt.harness.errors import InputError, RunFailed
+from dlt.harness.records import (
+    csv_text,
+    early_losses,
+    find_record,
+    folder_of,
+    npy_bytes,
+    npz_bytes,
+    read_record,
+    write_atomic,
+)
 from dlt.harness.sweep import core_count, default_workers, sweep
 from dlt.harness.training import resolve_device
 from dlt.noise_rate import estimate_from_margins
 
 SIZES = {"digits": 8, "mini": 32, "short": 32, "paper": 32}  # pixels a side, as the profile's own images
-SMALL = 16  # an archive of images no larger is trained as digits are
+MARK = ".dlt-clean"  # a file by which an output folder is known as one
+LEAST_HELD_OUT = 10  # images, of a fold
 MOST_TESTED = 500
 MOST_THREADS = 8
 
@@ -42,27 +52,49 @@ class Request:
 def clean(request: Request, say=print) -> dict:
     """Train, judge and write everything below `request.output`; the summary, as in summary.json.
 
-    The same request again trains nothing that is finished, and goes on with what was stopped.
+    The same request again trains nothing that is finished, and goes on with what was stopped. Raises InputError, and
+    RunFailed when a run has failed; what needs only the others is written nevertheless.
     """
     device = resolve_device(request.device)
     profile = _profile(request, device.type)
     pictures = read_pictures(request.path, SIZES[profile])
-    _check_folds(pictures, request.folds)
+    _check_folds(pictures, request)
+    _check_output(request)
     say(_what(pictures, profile))
     config, folds = _configs(request, profile, pictures, _settings(request, profile, device.type))
     everything = [config, *folds]
     store = request.output / "runs"
     workers = request.workers or default_workers(device.type, everything)
+    write_atomic(request.output / MARK, "")
+    for stale in ("skipped.csv", "labels.npy", "pred_probs.npy"):  # of other pictures, or without what is asked for
+        (request.output / stale).unlink(missing_ok=True)
     failures = sweep(everything, store, device.type, workers, say=say)
-    if failures:
-        raise InputError("\n".join(f"run: {name}: {reason}" for name, reason in failures.items()))
-    predicted = probabilities(config, store, device)
-    judged = judge(config, store, pictures.labels, predicted)
+    failed = RunFailed(f"failed: {counted(len(failures), 'run')} (see above)")
+    if find_record(config, [store]) is None:
+        raise failed
+    judged = judge(config, store, pictures.labels, probabilities(config, store, device))
     summary = _summary(pictures, config, store, judged)
     _write(request.output, pictures, config, store, judged, summary)
+    if failures:
+        raise failed
     if folds:
-        _write_out_of_sample(request, pictures, folds, store, device)
+        parts = fold_parts(pictures.labels, request.folds, request.seed)
+        write_atomic(request.output / "labels.npy", npy_bytes(pictures.labels))
+        write_atomic(request.output / "pred_probs.npy", npy_bytes(out_of_sample(folds, parts, store, device)))
     return summary
+
+
+def _check_output(request: Request) -> None:
+    """InputError for an output folder that is not this command's, or lies among the pictures."""
+    path, output = request.path.resolve(), request.output.resolve()
+    if path.is_dir() and output.is_relative_to(path):
+        raise InputError(f"output: {output} lies among the pictures; give another --output")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"output: {output} cannot be made ({error.strerror})") from None
+    if any(output.iterdir()) and not (output / MARK).exists():
+        raise InputError(f"output: {output} is not empty, and not of this command; nothing in it was touched")
 
 
 def _profile(request: Request, device: str) -> str:
@@ -74,20 +106,26 @@ def _profile(request: Request, device: str) -> str:
     if device == "cuda":
         return "short"
     side = side_of(request.path)
-    return "digits" if side and side <= SMALL else "mini"
+    return "digits" if side and side <= SIZES["digits"] else "mini"
 
 
 def _settings(request: Request, profile: str, device: str) -> dict:
-    """The user's, and all cores for a run, where its network is not too small for that: runs follow each other."""
+    """The user's, and all cores for a run, where its network is not too small for that: runs follow each other.
+
+    The number of threads is part of a run: on a machine with another number of cores it is another run.
+    """
     own = request.settings or {}
     return own if device != "cpu" or profile == "digits" else {"threads": min(core_count(), MOST_THREADS)} | own
 
 
-def _check_folds(pictures: Pictures, folds: int) -> None:
-    counts = np.bincount(pictures.labels)
-    if folds and not 2 <= folds <= counts.min():
-        raise InputError(f"folds: {folds} is not 0 or in 2..{counts.min()}, the images of the smallest class, "
-                         f"{pictures.class_names[counts.argmin()]!r}")  # fmt: skip
+def _check_folds(pictures: Pictures, request: Request) -> None:
+    if request.folds:
+        counts = np.bincount(pictures.labels)
+        most = min(counts.min(), len(pictures) // LEAST_HELD_OUT)
+        if not 2 <= request.folds <= most:
+            raise InputError(f"folds: {request.folds} is not 0 or in 2..{most}: the smallest class, "
+                             f"{pictures.class_names[counts.argmin()]!r}, has {counts.min()} images, and a fold needs "
+                             f"{LEAST_HELD_OUT}")  # fmt: skip
 
 
 def _what(pictures: Pictures, profile: str) -> str:
@@ -176,12 +214,3 @@ def _write(output: Path, pictures: Pictures, config: RunConfig, store: Path, jud
              "image_shape": list(pictures.images.shape[1:]), "mean": dataset.mean, "std": dataset.std}  # fmt: skip
     write_model(read_record(folder_of(store, config)), output / "model", about, tested=pictures.test is not None)
 
-
-def _write_out_of_sample(request: Request, pictures: Pictures, folds: list[RunConfig], store: Path, device) -> None:
-    """labels.npy (N,) and pred_probs.npy (N, C), each row by a network that was not trained on it: cleanlab's form."""
-    predicted = np.empty((len(pictures), len(pictures.class_names)))
-    parts = fold_parts(pictures.labels, request.folds, request.seed)
-    for config, (_, held_out) in zip(folds, parts, strict=True):
-        predicted[held_out] = probabilities(config, store, device, "test")
-    np.save(request.output / "labels.npy", pictures.labels)
-    np.save(request.output / "pred_probs.npy", predicted)

@@ -9,16 +9,18 @@ recall of the first n labels of both rankings, n being what cleanlab flags. Writ
 """
 
 import argparse
+import itertools
 import re
 from pathlib import Path
 
 import numpy as np
 
 from dlt.cleaning.clean import Request, clean
-from dlt.cleaning.suspects import fold_parts, probabilities
+from dlt.cleaning.suspects import fold_parts, out_of_sample
 from dlt.harness.config import SETTINGS, ce_config, make_config
 from dlt.harness.datasets import Dataset, load
-from dlt.harness.errors import InputError
+from dlt.harness.errors import InputError, RunFailed
+from dlt.harness.label_noise import HUMAN_NOISES
 from dlt.harness.measures import code_version, device_name
 from dlt.harness.records import npz_bytes, write_atomic
 from dlt.harness.run import noisy_labels
@@ -35,8 +37,8 @@ def compare(profile: str, planted: str, seed: int, folder: Path) -> list[dict]:
     """Both tools on the profile's training images with planted errors: a row a tool."""
     import pandas
 
-    noise, rate = re.fullmatch(r"([a-z-]+)([\d.]*)", planted).groups()
-    name = next(name for of, name in SETTINGS if of == profile)
+    noise, rate = (planted, 0) if planted in HUMAN_NOISES else re.fullmatch(r"([a-z-]*)(.*)", planted).groups()
+    name = next((name for of, name in SETTINGS if of == profile), profile)
     like = make_config(profile, name, "ce", noise, float(rate or 0), seed)
     dataset = load(like.dataset, profile)
     noisy = noisy_labels(dataset, like)
@@ -77,10 +79,7 @@ def _out_of_sample(profile, dataset: Dataset, labels, seed, folder, epochs: int)
     store = folder / "folds" / "runs"
     if failures := sweep(configs, store, device.type, default_workers(device.type, configs)):
         raise InputError(str(failures))
-    probability = np.empty((len(labels), dataset.num_classes))
-    for config, (_, held_out) in zip(configs, parts, strict=True):
-        probability[held_out] = probabilities(config, store, device, "test")
-    return probability
+    return out_of_sample(configs, parts, store, device)
 
 
 def _cleanlab(labels: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -130,12 +129,14 @@ def main() -> None:
     parser.add_argument("--planted", default=PLANTED)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    rows = [
-        row | {"device": device_name(resolve_device("auto")), "code": code_version()["commit"]}
-        for planted in options.planted.split(",")
-        for seed in range(1, options.seeds + 1)
-        for row in compare(options.profile, planted, seed, options.folder)
-    ]
+    if options.seeds < 1:
+        parser.error(f"seeds: {options.seeds} is not at least 1")
+    about = {"device": device_name(resolve_device("auto")), "code": code_version()["commit"]}
+    cases = itertools.product(options.planted.split(","), range(1, options.seeds + 1))
+    try:
+        rows = [row | about for case in cases for row in compare(options.profile, *case, options.folder)]
+    except (InputError, RunFailed) as error:
+        raise SystemExit(f"error: {error}") from None
     frame = pandas.DataFrame(rows)
     write_atomic(options.folder / "comparison.csv", frame.to_csv(index=False, float_format="%.6g"))
     write_atomic(options.folder / "comparison.md", to_markdown(frame))

@@ -5,8 +5,6 @@ import html
 import io
 from pathlib import Path
 
-import numpy as np
-
 from dlt.cleaning.pictures import Pictures, open_picture
 from dlt.harness.records import write_atomic
 
@@ -53,10 +51,12 @@ def _gallery(pictures: Pictures, worst: dict):
     for panels, (name, rows) in zip(figure.subplots(len(worst), WORST, squeeze=False), worst.items(), strict=True):
         for panel in panels:
             panel.set_axis_off()
-        panels[0].text(-0.12, 0.5, _short(name), transform=panels[0].transAxes, ha="right", va="center", fontsize=8)
+        words = {"fontsize": 8, "parse_math": False}  # a $ in a name is a $
+        panels[0].text(-0.12, 0.5, _short(name), transform=panels[0].transAxes, ha="right", va="center", **words)
         for panel, suspect in zip(panels, rows.itertuples(), strict=False):
             panel.imshow(thumbnail(pictures, suspect.Index), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            panel.set_title(f"{_short(suspect.suggested_label)}\n{suspect.clean_probability:.1g}", fontsize=7)
+            title = f"{_short(suspect.suggested_label)}\n{suspect.clean_probability:.1g}"
+            panel.set_title(title, fontsize=7, parse_math=False)
     return figure
 
 
@@ -88,7 +88,7 @@ def _row(pictures: Pictures, suspect) -> str:
     image = f'<img alt="" src="data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}">'
     numbers = (suspect.clean_probability, suspect.early_loss, suspect.late_loss)
     cells = [image, *map(html.escape, (suspect.file, suspect.given_label, suspect.suggested_label)),
-             *(f"{number:.2g}" if np.isfinite(number) else "" for number in numbers)]  # fmt: skip
+             *(f"{number:.2g}" for number in numbers)]  # fmt: skip
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
@@ -129,7 +129,7 @@ for (const heading of document.querySelectorAll("th")) heading.onclick = () => {
   const value = row => row.cells[column].textContent;
   const compare = (a, b) => value(a).localeCompare(value(b), undefined, {{numeric: true}});
   const number = row => parseFloat(value(row));
-  const numbers = [...body.rows].every(row => !isNaN(number(row)) || value(row) === "");
+  const numbers = [...body.rows].every(row => /^[-+.\\de]+%?$/.test(value(row)));
   body.append(...[...body.rows].sort((a, b) =>
     (up === "1" ? 1 : -1) * (numbers ? number(a) - number(b) : compare(a, b))));
 }};

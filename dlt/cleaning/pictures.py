@@ -68,32 +68,35 @@ def open_picture(path: Path):
 
 
 def _read_folder(root: Path, size: int) -> Pictures:
-    from PIL import Image
     from tqdm import tqdm
 
-    suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    files = [file for file in sorted(root.rglob("*")) if _in_class(file, root) and file.suffix.lower() in suffixes]
+    files = [file for folder in sorted(root.iterdir()) if folder.is_dir() for file in sorted(folder.rglob("*"))]
+    files = [file for file in files if file.is_file() and not _hidden(file.relative_to(root))]
     if not files:
         raise InputError(f"path: {root} has no pictures in folders; expected {root.name}/<class>/<picture>")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = list(tqdm(pool.map(lambda file: _pixels(file, size), files), "reading", len(files), unit="picture"))
-    skipped = {str(f.relative_to(root)): r for f, r in zip(files, read, strict=True) if isinstance(r, str)}
+    skipped = {_text(f.relative_to(root)): r for f, r in zip(files, read, strict=True) if isinstance(r, str)}
     pairs = [(f.relative_to(root), r) for f, r in zip(files, read, strict=True) if not isinstance(r, str)]
     if not pairs:
         first = ": ".join(next(iter(skipped.items())))
         raise InputError(f"path: none of the {len(files)} pictures in {root} can be read; the first: {first}")
-    class_names = tuple(sorted({file.parts[0] for file, _ in pairs}))
-    labels = np.array([class_names.index(file.parts[0]) for file, _ in pairs], dtype=np.int64)
+    folders = sorted({file.parts[0] for file, _ in pairs})
+    labels = np.array([folders.index(file.parts[0]) for file, _ in pairs], dtype=np.int64)
     images = np.stack([pixels for _, (pixels, _) in pairs])
     if all(grey for _, (_, grey) in pairs):
         images = images[..., :1]
-    return Pictures(root.name, images, labels, class_names, [str(file) for file, _ in pairs], root, skipped)
+    names = tuple(map(_text, folders))
+    return Pictures(root.name, images, labels, names, [str(file) for file, _ in pairs], root, skipped)
 
 
-def _in_class(file: Path, root: Path) -> bool:
-    """Whether it is a file below a class folder; hidden ones are left alone."""
-    parts = file.relative_to(root).parts
-    return len(parts) > 1 and not any(part.startswith(".") for part in parts) and file.is_file()
+def _hidden(file: Path) -> bool:
+    return any(part.startswith(".") for part in file.parts)
+
+
+def _text(name) -> str:
+    """A name of the file system with the bytes that are no UTF-8 replaced, so that it can be shown."""
+    return str(name).encode(errors="replace").decode()
 
 
 def _pixels(file: Path, size: int) -> tuple[np.ndarray, bool] | str:
@@ -102,7 +105,7 @@ def _pixels(file: Path, size: int) -> tuple[np.ndarray, bool] | str:
         image, grey = open_picture(file)
         return _resized(image, size), grey
     except Exception as error:  # whatever a broken file may do to Pillow
-        return str(error).splitlines()[0] if str(error) else type(error).__name__
+        return _text(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _resized(image, size: int) -> np.ndarray:

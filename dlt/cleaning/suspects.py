@@ -23,6 +23,13 @@ def probabilities(config: RunConfig, store: Path, device: torch.device, part: st
     return logits.double().softmax(1).cpu().numpy()
 
 
+def out_of_sample(configs: list[RunConfig], parts: list[tuple], store: Path, device: torch.device) -> np.ndarray:
+    """(N, C) float64: of each row what the run predicts whose test part it was; `parts` are those of `fold_parts`."""
+    predicted = [probabilities(config, store, device, "test") for config in configs]
+    order = np.argsort(np.concatenate([held_out for _, held_out in parts]))
+    return np.concatenate(predicted)[order]
+
+
 def judge(config: RunConfig, store: Path, labels: np.ndarray, predicted: np.ndarray):
     """A pandas DataFrame, a row an image, in their order: what DLT's network thinks of each given label.
 

@@ -47,6 +47,8 @@ class Cluster:
 
     def places(self, configs: list[RunConfig], device: str) -> int:
         """How many of these runs the nodes hold at a time; InputError where no node can hold one."""
+        if not configs:
+            return 0
         needs = [_needs(config, device, self._runs_per_gpu) for config in configs]
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         names = {"num_cpus": "CPU", "num_gpus": "GPU"}

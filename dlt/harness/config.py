@@ -135,10 +135,15 @@ class RunConfig:
         return Path(self.dataset).stem if self.dataset.endswith(".npz") else self.dataset
 
     @property
+    def noise_name(self) -> str:
+        """symmetric0.4, human-worse."""
+        rate = "" if self.noise == "none" or self.noise in HUMAN_NOISES else f"{self.noise_rate:g}"
+        return self.noise + rate
+
+    @property
     def name(self) -> str:
         """The folder of the run: readable first, then the hash."""
-        noise = self.noise if self.noise == "none" or self.noise in HUMAN_NOISES else f"{self.noise}{self.noise_rate:g}"
-        noise += "" if self.hard == "none" else f"-{self.hard}"
+        noise = self.noise_name + ("" if self.hard == "none" else f"-{self.hard}")
         method = self.method.replace(":", ".")
         return f"{self.dataset_name}-{noise}-{method}-s{self.seed}-{self.hash}"
 

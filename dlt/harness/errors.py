@@ -9,5 +9,9 @@ class InputError(ValueError):
     """
 
 
+class RunFailed(RuntimeError):
+    """Runs that others wait for have failed; which, and why, has been said."""
+
+
 class ProcessLost(RuntimeError):
     """Another process of a run over several has ended; what it was is for that process, or torchrun, to say."""

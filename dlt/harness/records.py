@@ -35,12 +35,15 @@ def folder_of(store: Path, config: RunConfig) -> Path:
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write to a temporary name beside `path`, fsync, rename: a reader sees the old file or the new."""
+    """Write to a temporary name beside `path`, fsync, rename: a reader sees the old file or the new.
+
+    Text as UTF-8; names of files that are not keep their bytes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.write(data.encode(errors="surrogateescape") if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -75,7 +78,7 @@ def is_locked(folder: Path) -> bool:
     """Whether some process is training this run now."""
     try:
         with open(folder / ".lock") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS gives no other lock on what is open for reading
     except FileNotFoundError:
         return False
     except BlockingIOError:
@@ -102,6 +105,12 @@ def _field(value) -> str:
 def npz_bytes(arrays: dict[str, np.ndarray]) -> bytes:
     out = io.BytesIO()
     np.savez_compressed(out, **arrays)
+    return out.getvalue()
+
+
+def npy_bytes(array: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
     return out.getvalue()
 
 

@@ -53,7 +53,7 @@ def sweep(
     failed runs with the reason. Ctrl-C stops all workers; what they had saved is resumed by the next call.
     No epoch is begun after the `deadline` (of `time.time`), and until then runs go first whose `seconds`,
     an estimate, fit; a run that was stopped by it is saved, and is no failure. A `cluster`
-    (`dlt.harness.cluster.Cluster`) trains in place of worker processes, in the order of `configs`.
+    (`dlt.harness.cluster.Cluster`) trains in place of worker processes, and places the longest runs first.
     """
     todo = [config for config in configs if find_record(config, [store]) is None]
     required = {run.name: run for config in todo for run in config.required}
