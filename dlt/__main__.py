@@ -11,6 +11,12 @@ from dlt.harness.errors import InputError, ProcessLost, RunFailed
 # Their names alone, so that `train` need not import what draws them.
 TARGETS = (*(f"table{i}" for i in range(1, 6)), *(f"figure{i}" for i in range(1, 8)), "ablations", "beyond", "all")
 
+FAILED = {
+    FloatingPointError: "the checkpoint before it is kept",
+    RunFailed: "the same command tries again",
+    ProcessLost: "the same command goes on from the last checkpoint",
+}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 done, 1 a run failed, 2 bad input (one line says what), 130 stopped by Ctrl-C."""
@@ -20,14 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except FloatingPointError as error:
-        print(f"error: {error}; the checkpoint before it is kept", file=sys.stderr)
-        return 1
-    except RunFailed as error:
-        print(f"error: {error}; the same command tries again", file=sys.stderr)
-        return 1
-    except ProcessLost as error:
-        print(f"error: {error}; the same command goes on from the last checkpoint", file=sys.stderr)
+    except tuple(FAILED) as error:
+        print(f"error: {error}; {FAILED[type(error)]}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # `... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
