@@ -102,7 +102,7 @@ th, td {{ padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: left
 th {{ position: sticky; top: 0; background: #f4f4f4; cursor: pointer }}
 td:nth-child(n+5), #classes td:nth-child(n+2) {{ text-align: right; font-variant-numeric: tabular-nums }}
 td:nth-child(2) {{ overflow-wrap: anywhere }}
-img {{ display: block; max-width: 96px }}
+img {{ display: block; height: 4rem; image-rendering: pixelated }}
 pre {{ background: #f4f4f4; padding: 1rem; white-space: pre-wrap }}
 </style>
 <h1>{title}</h1>
