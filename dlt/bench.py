@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from dlt.harness.config import SETTINGS, RunConfig, make_config
 from dlt.harness.errors import InputError
-from dlt.harness.measures import device_name
+from dlt.harness.measures import device_name, peak_mib
 from dlt.harness.run import Run
 from dlt.threshold import SlideWindow
 
@@ -166,9 +166,7 @@ def _peak_memory(device: torch.device) -> float:
     """MiB: of the device's memory, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_mib()
 
 
 # ---------------------------------------------------------------------- words

@@ -4,7 +4,6 @@ Everything is measured on random images: neither cutting nor training takes othe
 """
 
 import multiprocessing
-import resource
 import statistics
 import tempfile
 import time
@@ -16,6 +15,7 @@ import torch
 
 from dlt.harness.config import make_config
 from dlt.harness.datasets import CIFAR_STATISTICS, Dataset, DeviceImages, Images
+from dlt.harness.measures import peak_mib
 from dlt.harness.run import Run
 
 BATCH = 128
@@ -114,7 +114,7 @@ def _apart(*arguments) -> dict:
 def _epochs(profile: str, count: int, window: int, epoch_samples: int, repeats: int) -> dict:
     import sklearn.metrics  # noqa: F401  # before memory is looked at: every run loads it
 
-    before = _peak_mib()
+    before = peak_mib()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "random.npz"
         test = {"test_images": random_images(10), "test_labels": np.arange(10)}
@@ -135,9 +135,5 @@ def _epochs(profile: str, count: int, window: int, epoch_samples: int, repeats: 
         "profile": profile, "images": count, "window": window, "steps": run.steps_per_epoch,
         "seconds": statistics.median(seconds), "least": min(seconds), "most": max(seconds),
         "ms_per_step": 1000 * statistics.median(seconds) / run.steps_per_epoch,
-        "peak_mib": _peak_mib(), "mib_over_libraries": _peak_mib() - before,
+        "peak_mib": peak_mib(), "mib_over_libraries": peak_mib() - before,
     }  # fmt: skip
-
-
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

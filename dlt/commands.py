@@ -58,6 +58,8 @@ def estimate(options) -> int:
     from dlt.harness.datasets import load
     from dlt.harness.run import noisy_labels
 
+    if not 0 < options.theta < 1:
+        raise InputError(f"theta: {options.theta} is outside (0, 1)")
     profile, dataset = _profile_and_dataset(options)
     config = make_config(
         profile, dataset, "ce", *_noise(options), options.seed,

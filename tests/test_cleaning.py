@@ -13,6 +13,7 @@ from PIL import Image
 
 from dlt.__main__ import main
 from dlt.cleaning import comparison, page
+from dlt.cleaning.clean import in_words
 from dlt.cleaning.pictures import read_pictures
 from dlt.harness.errors import InputError
 
@@ -65,6 +66,8 @@ def test_the_summary_counts(cleaned):
     assert summary["suspects"] == sum(part["suspects"] for part in summary["by_class"].values())
     assert summary["test_accuracy"] is None
     assert "suspicious labels" in (cleaned / "summary.txt").read_text()
+    assert "warning" not in in_words(summary)
+    assert "warning: more labels look wrong than right" in in_words(summary | {"suspect_share": 0.6})
 
 
 def test_the_page_is_whole_in_itself(cleaned):
@@ -244,6 +247,8 @@ def test_bad_input(tmp_path, capsys, planted):
         "workers": ([str(planted[0]), "--workers", "0"], "workers: 0 is not at least 1"),
         "profile": ([str(planted[0]), "--profile", "large"], "profile: 'large' is not one of auto, digits"),
         "setting": ([str(planted[0]), "--setting", "epoch=1"], "setting: no 'epoch'"),
+        # After the refused setting, not "output: ... is not empty".
+        "network": ([str(planted[0]), "--setting", "network=resnet"], "network: 'resnet' is not one of"),
     }  # fmt: skip
     for name, (arguments, line) in bad.items():
         assert main(["clean", "--output", str(tmp_path / "out"), *arguments, "--device", "cpu"]) == 2, name

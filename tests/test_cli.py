@@ -89,6 +89,8 @@ def test_train_then_evaluate(tiny, stores, capsys):
     assert "Best (oracle)" in out
     folder = next((stores / "runs/digits").iterdir())
     assert folder.name.startswith("tiny-symmetric0.4-dlt-window-s1-")
+    assert main(["evaluate", str(folder), "--device", "cpu"]) == 2
+    assert "dataset: give --dataset, the .npz file that the run was trained on" in capsys.readouterr().err
     assert main(["evaluate", str(folder), "--dataset", tiny, "--device", "cpu"]) == 0
     assert "test_accuracy " in capsys.readouterr().out
     before = (folder / "timing.csv").read_bytes()

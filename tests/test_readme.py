@@ -40,6 +40,13 @@ def test_instance_noise_ends_where_the_readme_says():
     assert sentence in " ".join(README.split())
 
 
+def test_human_labels_end_where_the_readme_says():
+    runs = [make_config("mini", "cifar10", name, "human-worse") for name in ("dividemix", "dlt-window", "ce")]
+    last = [find_record(run, [CHECKPOINTS]).result["test_accuracy"]["last"] for run in runs]
+    sentence = "DivideMix ends at {:.1f}, DLT at {:.1f}, cross-entropy at {:.1f}".format(*last)
+    assert sentence in " ".join(README.split())
+
+
 def test_the_comparison_with_cleanlab_is_its_csv():
     table = pandas.read_csv(ROOT / "docs/cleaning.csv").groupby(["planted", "tool"]).mean(numeric_only=True)
     for planted in ("symmetric0.2", "symmetric0.4", "asymmetric0.3", "human-worse"):

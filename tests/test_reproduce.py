@@ -115,3 +115,8 @@ def test_verify_names_what_is_wrong(stores, tiny_config, capsys):
     assert f"digits/{second.name}/run.json: missing" in out
     assert f"digits/{first.name}/notes.txt: not in the manifest" in out
     assert len(out.splitlines()) == 6
+
+
+def test_what_is_shipped_is_shown_whole(capsys):
+    assert main(["table1", "--cached", "--methods", "ce"]) == 2
+    assert "--methods and --noise choose what is trained" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from dlt.__main__ import TARGETS as NAMES
 from dlt.artifact import reproduce, studies, study_tables
 from dlt.artifact.targets import TARGETS
 from dlt.harness import config
+from dlt.harness.errors import InputError
 from dlt.harness.training import train
 
 FIGURES = [f"figure{i}" for i in range(1, 8)]
@@ -106,6 +107,8 @@ def test_human_labels_are_left_out_where_they_are_not(monkeypatch, tmp_path, cap
     assert reproduce._with_labels(runs, None) == runs[:-2]
     said = capsys.readouterr().out
     assert "left out: 2 runs with human labels, no CIFAR-10_human.pt or cifar10n.npz in" in said
+    with pytest.raises(InputError, match="left out: 2 runs with human labels"):
+        reproduce._with_labels(runs[-2:], None)
     (tmp_path / "cifar10n.npz").write_bytes(b"")
     assert reproduce._with_labels(runs, None) == runs
     assert capsys.readouterr().out == ""

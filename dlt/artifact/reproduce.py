@@ -22,7 +22,7 @@ from dlt.harness.training import resolve_device
 CACHED_SEEDS = 3
 # Seconds of one epoch of CE training: measured on one core of a Xeon with AVX-512 (digits, mini);
 # guesses until a GPU has been timed (on an H200; 40 times that on a CPU).
-CE_EPOCH_SECONDS = {"preact-digits": 0.15, "preact-mini": 4.3, "preact-resnet18": 2.0, "resnet50": 60.0}
+CE_EPOCH_SECONDS = {"preact-digits": 0.15, "preact-mini": 3.7, "preact-resnet18": 2.0, "resnet50": 60.0}
 CPU_FACTOR = {"preact-resnet18": 40, "resnet50": 40}
 
 
@@ -40,6 +40,8 @@ def reproduce(options) -> int:
     targets = [*TARGETS.values()] if options.target == "all" else [TARGETS[options.target]]
     seeds = _seeds(options)
     if options.cached:
+        if options.methods or options.noise:
+            raise InputError("cached: it shows all that is shipped; --methods and --noise choose what is trained")
         profiles = _cached_profiles(options.profile)
         for profile in profiles:
             shown = [t for t in targets if profile == profiles[0] or _has_records(t, profile, seeds)]
@@ -165,7 +167,10 @@ def _with_labels(configs: list[RunConfig], data_dir: str | None) -> list[RunConf
     lacking = [config for config in configs if lacks_human_file(config, data_dir)]
     for dataset in sorted({config.dataset for config in lacking}):
         count, files = sum(c.dataset == dataset for c in lacking), " or ".join(HUMAN_FILES[dataset])
-        print(f"left out: {counted(count, 'run')} with human labels, no {files} in {data_folder(data_dir)}")
+        line = f"left out: {counted(count, 'run')} with human labels, no {files} in {data_folder(data_dir)}"
+        if count == len(configs):
+            raise InputError(line)
+        print(line)
     return [config for config in configs if config not in lacking]
 
 

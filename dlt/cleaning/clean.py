@@ -61,17 +61,17 @@ def clean(request: Request, say=print) -> dict:
     _check_folds(pictures, request)
     _check_output(request)
     say(_what(pictures, profile))
+    write_atomic(request.output / MARK, "")
     config, folds = _configs(request, profile, pictures, _settings(request, profile, device.type))
     everything = [config, *folds]
     store = request.output / "runs"
     workers = request.workers or default_workers(device.type, everything)
-    write_atomic(request.output / MARK, "")
-    for stale in ("skipped.csv", "labels.npy", "pred_probs.npy"):  # of other pictures, or without what is asked for
-        (request.output / stale).unlink(missing_ok=True)
     failures = sweep(everything, store, device.type, workers, say=say)
     failed = RunFailed(f"failed: {counted(len(failures), 'run')} (see above)")
     if find_record(config, [store]) is None:
         raise failed
+    for stale in ("skipped.csv", "labels.npy", "pred_probs.npy"):  # of other pictures, or not asked for now
+        (request.output / stale).unlink(missing_ok=True)
     judged = judge(config, store, pictures.labels, probabilities(config, store, device))
     summary = _summary(pictures, config, store, judged)
     _write(request.output, pictures, config, store, judged, summary)
@@ -173,7 +173,7 @@ def _summary(pictures: Pictures, config: RunConfig, store: Path, judged) -> dict
         "name": pictures.name, "images": len(judged), "skipped": len(pictures.skipped or {}), "classes": len(names),
         "profile": config.profile, "seed": config.seed, "estimated_noise_rate": round(estimate.rate, 4),
         "suspects": len(suspects), "suspect_share": round(len(suspects) / len(judged), 4),
-        "test_accuracy": record.result["test_accuracy"]["last"] if pictures.test else None,
+        "test_accuracy": float(record.epochs()["test_accuracy"].iloc[-1]) if pictures.test else None,
         "by_class": {name: {"images": n, "suspects": s} for name, n, s in zip(names, *counts, strict=True)},
         "frequent": [{"given": names[g], "suggested": names[s], "images": int(n)} for (g, s), n in pairs.items()],
     }  # fmt: skip
@@ -189,6 +189,11 @@ def in_words(summary: dict) -> str:
     ]
     if summary["test_accuracy"] is not None:
         lines.append(f"test accuracy of the network trained with DLT: {summary['test_accuracy']:.1f}%")
+    if max(summary["estimated_noise_rate"], summary["suspect_share"]) > 0.5:
+        lines.append(
+            "warning: more labels look wrong than right. Unless they are, the networks have learnt too little: train "
+            "for more epochs, or on more pictures"
+        )
     for pair in summary["frequent"][:5]:
         lines.append(f"  {pair['images']} labelled {pair['given']} look like {pair['suggested']}")
     return "\n".join(lines)

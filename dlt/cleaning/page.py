@@ -101,8 +101,8 @@ table {{ border-collapse: collapse; margin: 1rem 0 }}
 th, td {{ padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: left }}
 th {{ position: sticky; top: 0; background: #f4f4f4; cursor: pointer }}
 td:nth-child(n+5), #classes td:nth-child(n+2) {{ text-align: right; font-variant-numeric: tabular-nums }}
-td:nth-child(2) {{ overflow-wrap: anywhere }}
-img {{ display: block; height: 4rem; image-rendering: pixelated }}
+td:nth-child(2) {{ overflow-wrap: anywhere; min-width: 6rem }}
+img {{ display: block; width: 4rem; height: 4rem; object-fit: contain; image-rendering: pixelated }}
 pre {{ background: #f4f4f4; padding: 1rem; white-space: pre-wrap }}
 </style>
 <h1>{title}</h1>

@@ -12,6 +12,7 @@ from typing import get_args
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_NOISES, NOISES
 from dlt.harness.method import HARD_SAMPLES, load_method
+from dlt.harness.networks import check_network
 
 # Raised by hand whenever a change alters what a run computes: old records then count as not run.
 RESULTS_VERSION = 1
@@ -229,6 +230,7 @@ def make_config(
     if not 0 <= seed < 2**32:
         raise InputError(f"seed: {seed} is outside [0, 2^32)")
     method_class, _ = load_method(method)
+    check_network(setting.network)
     if loss_epochs is None:
         loss_epochs = setting.estimation_epochs if method_class.keeps_losses else ()
     if any(not 1 <= e <= setting.epochs for e in loss_epochs):

@@ -6,7 +6,10 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import re
+import resource
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -144,3 +147,14 @@ def code_version() -> dict[str, str]:
     except (OSError, subprocess.SubprocessError):
         commit = "unknown"
     return {"commit": commit, "source_sha256": digest.hexdigest()[:16]}
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held.
+
+    Linux hands its parent's ru_maxrss on to a new process, but not VmHWM; macOS has ru_maxrss alone, in bytes.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

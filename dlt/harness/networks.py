@@ -78,10 +78,15 @@ NETWORKS = {
 }
 
 
-def build_network(name: str, channels: int, classes: int, seed: int) -> nn.Module:
-    """A network with torch's default initialisation drawn from `seed` alone, on the CPU."""
+def check_network(name: str) -> None:
+    """InputError for a name that is not there."""
     if name not in NETWORKS:
         raise InputError(f"network: {name!r} is not one of {', '.join(NETWORKS)}")
+
+
+def build_network(name: str, channels: int, classes: int, seed: int) -> nn.Module:
+    """A network with torch's default initialisation drawn from `seed` alone, on the CPU."""
+    check_network(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = NETWORKS[name](channels, classes)

@@ -208,6 +208,9 @@ def evaluate(
     path = Path(folder) / "weights.safetensors"
     if record is None or not path.is_file():
         raise InputError(f"folder: {folder} holds no finished run with weights.safetensors")
+    if record.config.get("data_sha256") and not dataset:
+        raise InputError("dataset: give --dataset, the .npz file that the run was trained on (those of `clean` lie in "
+                         "data/ beside runs/)")  # fmt: skip
     config = config_from_dict(record.config | ({"dataset": dataset} if dataset else {}))
     run = Run(config, resolve_device(device), data_dir, Path(folder).resolve().parent.parent)
     load_weights(path, run.networks)
