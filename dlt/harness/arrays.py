@@ -1,5 +1,6 @@
 """Read and check a user's own data: a NumPy archive of images and labels."""
 
+import hashlib
 import zipfile
 import zlib
 from pathlib import Path
@@ -76,3 +77,8 @@ def _checked_part(path: str | Path, arrays: dict, prefix: str) -> tuple[np.ndarr
     if labels.min() < 0:
         raise InputError(f"dataset: {path}: {prefix}labels has {labels.min()}; must not be negative")
     return images.reshape(shape), labels.astype(np.int64)
+
+
+def sha256_of(path: str) -> str:
+    """Of a file's bytes."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from dlt.harness.arrays import sha256_of
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_NOISES, NOISES
 from dlt.harness.method import HARD_SAMPLES, load_method
@@ -138,8 +139,7 @@ class RunConfig:
     @property
     def noise_name(self) -> str:
         """symmetric0.4, human-worse."""
-        rate = "" if self.noise == "none" or self.noise in HUMAN_NOISES else f"{self.noise_rate:g}"
-        return self.noise + rate
+        return self.noise + ("" if self.noise in ("none", *HUMAN_NOISES) else f"{self.noise_rate:g}")
 
     @property
     def name(self) -> str:
@@ -164,11 +164,10 @@ class RunConfig:
     @property
     def required(self) -> list["RunConfig"]:
         """The runs that must be finished in the same store before this one, in the order to train them."""
-        method, _ = load_method(self.method)
         runs = [
             clean_ce_config(self) if self.hard == "adversarial" else None,
             ce_config(self) if self.assumed_rate == "estimated" else None,
-            method.requires(self),
+            load_method(self.method)[0].requires(self),
         ]
         return list({r.name: r for run in runs if run is not None for r in [*run.required, run]}.values())
 
@@ -236,12 +235,10 @@ def make_config(
     if any(not 1 <= e <= setting.epochs for e in loss_epochs):
         raise InputError(f"loss-epochs: {list(loss_epochs)} are not all in 1..{setting.epochs}")
     epochs = tuple(sorted({*loss_epochs, setting.epochs}))
-    digest = ""
-    if dataset.endswith(".npz"):
-        if not Path(dataset).is_file():
-            raise InputError(f"dataset: {dataset} is not a file")
-        digest = _sha256(dataset)
-    source = _sha256(inspect.getfile(method_class)) if ":" in method else ""
+    if dataset.endswith(".npz") and not Path(dataset).is_file():
+        raise InputError(f"dataset: {dataset} is not a file")
+    digest = sha256_of(dataset) if dataset.endswith(".npz") else ""
+    source = sha256_of(inspect.getfile(method_class)) if ":" in method else ""
     config = RunConfig(profile, dataset, method, noise, float(noise_rate), seed, assumed_rate, setting,
                        {}, epochs, hard, epsilon if hard == "adversarial" else EPSILON, digest, source)  # fmt: skip
     return dataclasses.replace(config, method_config=_method_config(config, options or {}))
@@ -270,10 +267,6 @@ def _check_setting(setting: Setting) -> None:
             raise InputError(f"setting: {name}: {getattr(setting, name)} is not at least 0 and finite")
     if setting.precision not in ("fp32", "bf16"):
         raise InputError(f"setting: precision: {setting.precision!r} is not fp32 or bf16")
-
-
-def _sha256(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def ce_config(config: RunConfig) -> RunConfig:
