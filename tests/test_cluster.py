@@ -180,5 +180,6 @@ def test_the_readmes_commands(nodes, stores, monkeypatch, capsys):
     monkeypatch.setenv("RAY_ADDRESS", nodes[0])  # as on a machine that belongs to the cluster
     for words in [words for words in readme.COMMANDS if "ray" in words]:
         assert main([*words[1:], "--device", "cpu", "--methods", "ce", "--noise", "symmetric0.4"]) == 0
+        sys.modules["ray"].shutdown()  # each command is a process of its own
     assert "1 to train on cpu" in capsys.readouterr().out
     assert len([*stores.glob("runs/digits/*ce-s1*/run.json")]) == 1

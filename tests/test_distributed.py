@@ -143,7 +143,7 @@ def test_the_readmes_command(own_modules, tmp_path):
     torchrun, *line = command(".venv/bin/torchrun")
     assert (torchrun, line[2]) == (".venv/bin/torchrun", "4")
     line[2] = "2"
-    short = SHORT | {"batch_size": 7, "epoch_samples": 24, "precision": "fp32", "threads": 1}
+    short = SHORT | {"batch_size": 7, "epoch_samples": 24, "precision": "fp32", "network": "preact-digits"}
     more = ["--device", "cpu", "--data-dir", tmp_path / "data", "--output", tmp_path / "runs", *words(short)]
     launcher = [sys.executable, "-m", "torch.distributed.run"]
     done = subprocess.run([*launcher, *line, *more], capture_output=True, text=True, timeout=300)
