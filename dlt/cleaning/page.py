@@ -100,8 +100,8 @@ body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem aut
 table {{ border-collapse: collapse; margin: 1rem 0 }}
 th, td {{ padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: left }}
 th {{ position: sticky; top: 0; background: #f4f4f4; cursor: pointer }}
-td:nth-child(n+5), #classes td:nth-child(n+2) {{ text-align: right; font-variant-numeric: tabular-nums }}
-td:nth-child(2) {{ overflow-wrap: anywhere; min-width: 6rem }}
+#suspects td:nth-child(n+5), #classes td:nth-child(n+2) {{ text-align: right; font-variant-numeric: tabular-nums }}
+#suspects td:nth-child(2) {{ overflow-wrap: anywhere; min-width: 6rem }}
 img {{ display: block; width: 4rem; height: 4rem; object-fit: contain; image-rendering: pixelated }}
 pre {{ background: #f4f4f4; padding: 1rem; white-space: pre-wrap }}
 </style>
@@ -117,8 +117,8 @@ trained by plain cross-entropy, which in the end may have learnt wrong labels to
 </tbody></table>
 <h2>Suspicious labels, the worst first</h2>
 <p>{more} <a href="suspects.csv">suspects.csv</a>.{links}</p>
-<table><thead><tr><th>image</th><th>file</th><th>given</th><th>suggested</th><th>probability that it is right</th>
-<th>early loss</th><th>late loss</th></tr></thead>
+<table id="suspects"><thead><tr><th>image</th><th>file</th><th>given</th><th>suggested</th>
+<th>probability that it is right</th><th>early loss</th><th>late loss</th></tr></thead>
 <tbody>
 {rows}
 </tbody></table>
