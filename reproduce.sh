@@ -106,6 +106,7 @@ if [[ ${1:-} == test ]]; then
     shift
     cd "$root"
     "$python" -m ruff check .
+    "$python" -m ruff format --check --quiet .
     "$python" -m pytest "$@"
     if [[ $# == 0 ]] && compgen -G 'notebooks/*.ipynb' >/dev/null; then
         "$python" -m pytest --nbval --nbval-current-env notebooks

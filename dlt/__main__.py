@@ -90,8 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=commands.bench)
     command.add_argument("--profile", default="auto")
     command.add_argument("--methods", help="comma-separated (default: the rows of Table 1)")
-    command.add_argument("--what", choices=("methods", "augmentation", "growth"), default="methods",
-                         help="methods (default); augmentation beside torchvision's; growth with images and window")
+    command.add_argument(
+        "--what",
+        choices=("methods", "augmentation", "growth"),
+        default="methods",
+        help="methods (default); augmentation beside torchvision's; growth with images and window",
+    )
     command.add_argument("--repeats", type=int, default=5, help="epochs of each, in turn (5)")
     command.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="precision=bf16, ...")
     command.add_argument("--output", type=Path, help="where bench.md and bench.csv go (default: runs/bench/<profile>)")
@@ -163,7 +167,9 @@ def _train_arguments(command) -> None:
     command.add_argument("--method", required=True, help="a method id, or package.module:Class")
     _data_arguments(command, noise="symmetric")
     command.add_argument(
-        "--assumed-rate", type=_rate, default="nominal",
+        "--assumed-rate",
+        type=_rate,
+        default="nominal",
         help="the w of Eq. 7: nominal, realised, estimated (trains CE first), 0.38",
     )
     command.add_argument("--hard", default="none", help="add hard copies of the clean samples: incomplete, adversarial")

@@ -70,9 +70,9 @@ class DLT(Method):
             "warmup_epochs": setting.warmup_epochs,
             "decay_epochs": setting.decay_epochs,
             "ramp_epochs": setting.ramp_epochs,
-            "noisy_weight": None if run_config.assumed_rate == "estimated" else noisy_weight(
-                run_config.num_classes, run_config.noise, run_config.believed_rate, run_config.dataset
-            ),
+            "noisy_weight": None
+            if run_config.assumed_rate == "estimated"
+            else noisy_weight(run_config.num_classes, run_config.noise, run_config.believed_rate, run_config.dataset),
             "mixup_alpha": MIXUP_ALPHAS.get(run_config.dataset, cls.Config.mixup_alpha),
         }
 

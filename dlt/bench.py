@@ -53,8 +53,9 @@ class Timing:
         return statistics.median(s / (m * unit) for s, m in pairs) if self.models else float("nan")
 
 
-def bench(profile: str, device: torch.device, data_dir: str | None, repeats: int, methods: tuple[str, ...],
-          **overrides) -> dict:  # fmt: skip
+def bench(
+    profile: str, device: torch.device, data_dir: str | None, repeats: int, methods: tuple[str, ...], **overrides
+) -> dict:
     """Time everything; {"timings": [Timing], "parts": [Timing], "about": {...}}."""
     dataset = next(d for p, d in SETTINGS if p == profile)
     configs = [make_config(profile, dataset, method, *NOISE, seed=1, **overrides) for method in methods]
@@ -79,13 +80,22 @@ def bench(profile: str, device: torch.device, data_dir: str | None, repeats: int
     images = len(first.rows)
     timings = [Timing("bare loop", seconds["bare loop"], images, [1.0] * repeats)]
     timings += [Timing(method, seconds[method], images, models[method]) for method in runs]
-    parts = [Timing(name.removeprefix("part: "), values, images)
-             for name, values in seconds.items() if name.startswith("part: ")]  # fmt: skip
+    parts = [
+        Timing(name.removeprefix("part: "), values, images)
+        for name, values in seconds.items()
+        if name.startswith("part: ")
+    ]
     about = {
-        "profile": profile, "network": first.setting.network, "batch": first.setting.batch_size,
-        "precision": first.setting.precision, "threads": torch.get_num_threads(), "device": device_name(device),
-        "torch": torch.__version__, "repeats": repeats, "peak_memory_mib": _peak_memory(device),
-    }  # fmt: skip
+        "profile": profile,
+        "network": first.setting.network,
+        "batch": first.setting.batch_size,
+        "precision": first.setting.precision,
+        "threads": torch.get_num_threads(),
+        "device": device_name(device),
+        "torch": torch.__version__,
+        "repeats": repeats,
+        "peak_memory_mib": _peak_memory(device),
+    }
     return {"timings": timings, "parts": parts, "about": about}
 
 
@@ -148,8 +158,13 @@ def _parts(run: Run) -> dict[str, Callable[[], None]]:
             run.record(index, losses[: len(index)], losses[: len(index)] > 0.5, run.labels[index])
         run.measures()
 
-    return {"augmentation (2 views)": augmentation, "detection": detection, "threshold": threshold,
-            "recording": recording, "evaluation": run.test_accuracies}  # fmt: skip
+    return {
+        "augmentation (2 views)": augmentation,
+        "detection": detection,
+        "threshold": threshold,
+        "recording": recording,
+        "evaluation": run.test_accuracies,
+    }
 
 
 def _timed(thing: Callable[[], None], device: torch.device) -> float:
@@ -182,10 +197,18 @@ def frame(result: dict):
         unit = by_name["bare loop"] if timing.name in ("bare loop", "ce") else ce
         ratio = timing.over_model(unit.median) if unit else float("nan")
         share = 100 * timing.median / dlt.median if part and dlt else float("nan")
-        rows.append({
-            "what": timing.name, "seconds": timing.median, "least": min(timing.seconds), "most": max(timing.seconds),
-            "images_per_s": timing.images / timing.median, "model": timing.model, "ratio": ratio, "share": share,
-        })  # fmt: skip
+        rows.append(
+            {
+                "what": timing.name,
+                "seconds": timing.median,
+                "least": min(timing.seconds),
+                "most": max(timing.seconds),
+                "images_per_s": timing.images / timing.median,
+                "model": timing.model,
+                "ratio": ratio,
+                "share": share,
+            }
+        )
     return pandas.DataFrame(rows).assign(**result["about"])
 
 
@@ -194,12 +217,21 @@ def write(result: dict, folder: Path) -> str:
     from dlt.harness.records import write_atomic
 
     table, about = frame(result), result["about"]
-    lines = ["| an epoch of | seconds | range | images/s | cost model | over the model | share of a DLT epoch |",
-             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]  # fmt: skip
+    lines = [
+        "| an epoch of | seconds | range | images/s | cost model | over the model | share of a DLT epoch |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
     for row in table.itertuples():
-        cells = [row.what, f"{row.seconds:.3f}", f"{row.least:.3f}-{row.most:.3f}", f"{row.images_per_s:,.0f}",
-                 *("" if value != value else text.format(value) for value, text in
-                   ((row.model, "{:.2f}"), (row.ratio, "{:.2f}"), (row.share, "{:.1f}%")))]  # fmt: skip
+        cells = [
+            row.what,
+            f"{row.seconds:.3f}",
+            f"{row.least:.3f}-{row.most:.3f}",
+            f"{row.images_per_s:,.0f}",
+            *(
+                "" if value != value else text.format(value)
+                for value, text in ((row.model, "{:.2f}"), (row.ratio, "{:.2f}"), (row.share, "{:.1f}%"))
+            ),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     head = (
         f"Profile {about['profile']}, {about['network']}, batch {about['batch']}, {about['precision']}, "

@@ -43,10 +43,15 @@ def augmentation(repeats: int, workers: int = 2, count: int = 10_000) -> list[di
             one_pass()
             seconds[name].append(time.perf_counter() - started)
     return [
-        {"what": name, "images_per_s": count / statistics.median(values[1:]), "least": count / max(values[1:]),
-         "most": count / min(values[1:]), "cores": workers}
+        {
+            "what": name,
+            "images_per_s": count / statistics.median(values[1:]),
+            "least": count / max(values[1:]),
+            "most": count / min(values[1:]),
+            "cores": workers,
+        }
         for name, values in seconds.items()
-    ]  # fmt: skip
+    ]
 
 
 def _ours(images: np.ndarray) -> Callable[[], None]:
@@ -80,10 +85,14 @@ class _Pictures(torch.utils.data.Dataset):
         from torchvision import transforms
 
         self.images = images
-        self.transform = transforms.Compose([
-            transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(), transforms.Normalize(*CIFAR_STATISTICS["cifar10"]),
-        ])  # fmt: skip
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(*CIFAR_STATISTICS["cifar10"]),
+            ]
+        )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -119,8 +128,16 @@ def _epochs(profile: str, count: int, window: int, epoch_samples: int, repeats: 
         path = Path(folder) / "random.npz"
         test = {"test_images": random_images(10), "test_labels": np.arange(10)}
         np.savez(path, images=random_images(count), labels=np.arange(count) % 10, **test)
-        config = make_config(profile, str(path), "dlt-window", "symmetric", 0.4, warmup_epochs=1, window=window,
-                             epoch_samples=epoch_samples)  # fmt: skip
+        config = make_config(
+            profile,
+            str(path),
+            "dlt-window",
+            "symmetric",
+            0.4,
+            warmup_epochs=1,
+            window=window,
+            epoch_samples=epoch_samples,
+        )
         torch.set_num_threads(config.setting.threads or torch.get_num_threads())
         run = Run(config, torch.device("cpu"))
     run.train_epoch(1)
@@ -132,8 +149,14 @@ def _epochs(profile: str, count: int, window: int, epoch_samples: int, repeats: 
         run.train_epoch(epoch)
         seconds.append(time.perf_counter() - started)
     return {
-        "profile": profile, "images": count, "window": window, "steps": run.steps_per_epoch,
-        "seconds": statistics.median(seconds), "least": min(seconds), "most": max(seconds),
+        "profile": profile,
+        "images": count,
+        "window": window,
+        "steps": run.steps_per_epoch,
+        "seconds": statistics.median(seconds),
+        "least": min(seconds),
+        "most": max(seconds),
         "ms_per_step": 1000 * statistics.median(seconds) / run.steps_per_epoch,
-        "peak_mib": peak_mib(), "mib_over_libraries": peak_mib() - before,
-    }  # fmt: skip
+        "peak_mib": peak_mib(),
+        "mib_over_libraries": peak_mib() - before,
+    }

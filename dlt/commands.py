@@ -62,9 +62,13 @@ def estimate(options) -> int:
         raise InputError(f"theta: {options.theta} is outside (0, 1)")
     profile, dataset = _profile_and_dataset(options)
     config = make_config(
-        profile, dataset, "ce", *_noise(options), options.seed,
+        profile,
+        dataset,
+        "ce",
+        *_noise(options),
+        seed=options.seed,
         **_pairs("setting", options.setting),
-    )  # fmt: skip
+    )
     _train_one(config, options)
     record = records.read_record(records.folder_of(options.output or records.RUNS, config))
     data = load(dataset, profile, options.data_dir)
@@ -94,10 +98,18 @@ def _train_config(options):
     except ValueError:
         raise InputError(f"loss-epochs: {options.loss_epochs!r} is not a list like 5,10") from None
     return make_config(
-        profile, dataset, options.method, *_noise(options), options.seed,
-        options.assumed_rate, _pairs("option", options.option), loss_epochs, options.hard, options.epsilon,
+        profile,
+        dataset,
+        options.method,
+        *_noise(options),
+        seed=options.seed,
+        assumed_rate=options.assumed_rate,
+        options=_pairs("option", options.option),
+        loss_epochs=loss_epochs,
+        hard=options.hard,
+        epsilon=options.epsilon,
         **{"processes": size()} | _pairs("setting", options.setting),
-    )  # fmt: skip
+    )
 
 
 def _train_one(config, options) -> None:
@@ -135,9 +147,15 @@ def clean(options) -> None:
     path = options.path.resolve()
     output = options.output or Path(f"{path.name if path.is_dir() else path.stem}-cleaned")
     request = cleaning.Request(
-        options.path, output, options.profile, options.device, options.seed, options.folds, options.workers,
+        options.path,
+        output,
+        options.profile,
+        options.device,
+        options.seed,
+        options.folds,
+        options.workers,
         _pairs("setting", options.setting),
-    )  # fmt: skip
+    )
     print(cleaning.in_words(cleaning.clean(request)))
     print(f"written: {output}/index.html (open it in a browser), suspects.csv, labels.csv, galleries, model/")
 
@@ -162,7 +180,7 @@ def export_noise(options) -> None:
     from dlt.harness.run import noisy_labels
 
     profile, dataset = _profile_and_dataset(options)
-    config = make_config(profile, dataset, "ce", *_noise(options), options.seed)
+    config = make_config(profile, dataset, "ce", *_noise(options), seed=options.seed)
     noisy = noisy_labels(load(dataset, profile, options.data_dir), config, options.data_dir)
     about = {"dataset": config.dataset_name, "profile": profile, "noise": config.noise, "seed": config.seed}
     print("written: " + ", ".join(map(str, export_noise(noisy, about, options.target))))

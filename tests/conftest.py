@@ -63,9 +63,7 @@ def stores(tmp_path, monkeypatch):
 def write_run(tmp_path):
     """Write the record of a finished run with these results; of two networks the ensemble is 1 point better."""
 
-    def write(
-        method, column, seed, last, best, profile="digits", device="cpu: Toy CPU", seconds=60.0, table=SMALL
-    ):  # fmt: skip
+    def write(method, column, seed, last, best, profile="digits", device="cpu: Toy CPU", seconds=60.0, table=SMALL):
         config = table.config(profile, method, column, seed)
         folder = folder_of(tmp_path, config)
         folder.mkdir(parents=True)

@@ -156,9 +156,16 @@ def test_noisy_weight_grows_over_the_ramp(tiny_config):
 
 
 @pytest.mark.parametrize(
-    "options", [{"detection": "augmented"}, {"partners": "union"}, {"running_statistics": "mixed"}, {"views": 3},
-                {"ramp_epochs": 0}, {"decay_epochs": 0}]
-)  # fmt: skip
+    "options",
+    [
+        {"detection": "augmented"},
+        {"partners": "union"},
+        {"running_statistics": "mixed"},
+        {"views": 3},
+        {"ramp_epochs": 0},
+        {"decay_epochs": 0},
+    ],
+)
 def test_every_choice_trains(tiny_config, options):
     run = Run(tiny_config("dlt-window", options=options), CPU)
     for epoch in (1, 2, 3):

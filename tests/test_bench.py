@@ -27,9 +27,12 @@ def test_it_times_and_writes(tmp_path, capsys):
 
 
 def test_ratios():
-    timings = [Timing("bare loop", [1.0, 1.2, 1.1], 100, [1.0] * 3), Timing("ce", [1.3, 1.32, 1.4], 100, [1.0] * 3),
-               Timing("dlt-window", [3.96, 4.4, 4.0], 100, [3.0] * 3),
-               Timing("dividemix", [1.32 * 4, 1.32 * 6.6, 1.32 * 8], 100, [4.0, 6.0, 8.0])]  # fmt: skip
+    timings = [
+        Timing("bare loop", [1.0, 1.2, 1.1], 100, [1.0] * 3),
+        Timing("ce", [1.3, 1.32, 1.4], 100, [1.0] * 3),
+        Timing("dlt-window", [3.96, 4.4, 4.0], 100, [3.0] * 3),
+        Timing("dividemix", [1.32 * 4, 1.32 * 6.6, 1.32 * 8], 100, [4.0, 6.0, 8.0]),
+    ]
     parts = [Timing("detection", [0.4], 100)]
     table = bench.frame({"timings": timings, "parts": parts, "about": {"profile": "x"}}).set_index("what")
     assert table["ratio"]["ce"] == pytest.approx(1.32 / 1.1)  # over the bare loop
@@ -41,10 +44,13 @@ def test_ratios():
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
-    [(["--repeats", "0"], "repeats: 0"), (["--methods", "f-correction"], "cannot be timed alone"),
-     (["--methods", "nothing"], "method: 'nothing'"),
-     (["--what", "growth"], "what: growth is measured on the CPU, without")],
-)  # fmt: skip
+    [
+        (["--repeats", "0"], "repeats: 0"),
+        (["--methods", "f-correction"], "cannot be timed alone"),
+        (["--methods", "nothing"], "method: 'nothing'"),
+        (["--what", "growth"], "what: growth is measured on the CPU, without"),
+    ],
+)
 def test_bad_input(capsys, arguments, line):
     assert main(["bench", "--profile", "digits", "--device", "cpu", *arguments]) == 2
     assert line in capsys.readouterr().err

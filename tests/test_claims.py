@@ -17,9 +17,13 @@ def test_interval_is_students():
 
 @pytest.mark.parametrize(
     ("differences", "verdict"),
-    [([1.0, 1.1, 0.9], claims.HOLDS), ([-1.0, -1.1, -0.9], claims.FAILS), ([1.0, -1.0, 0.5], claims.OPEN),
-     ([5.0], claims.OPEN)],
-)  # fmt: skip
+    [
+        ([1.0, 1.1, 0.9], claims.HOLDS),
+        ([-1.0, -1.1, -0.9], claims.FAILS),
+        ([1.0, -1.0, 0.5], claims.OPEN),
+        ([5.0], claims.OPEN),
+    ],
+)
 def test_one_seed_or_an_interval_with_zero_decides_nothing(differences, verdict):
     assert claims.decide(*claims.interval(differences)) == verdict
 

@@ -17,8 +17,16 @@ from dlt.cleaning.clean import in_words
 from dlt.cleaning.pictures import read_pictures
 from dlt.harness.errors import InputError
 
-SHORT = {"epochs": 12, "drop_after": 8, "warmup_epochs": 3, "decay_epochs": 2, "ramp_epochs": 2, "window": 4,
-         "batch_size": 16, "early_epoch": 3}  # fmt: skip
+SHORT = {
+    "epochs": 12,
+    "drop_after": 8,
+    "warmup_epochs": 3,
+    "decay_epochs": 2,
+    "ramp_epochs": 2,
+    "window": 4,
+    "batch_size": 16,
+    "early_epoch": 3,
+}
 SETTINGS = words(SHORT)
 
 
@@ -249,7 +257,7 @@ def test_bad_input(tmp_path, capsys, planted):
         "setting": ([str(planted[0]), "--setting", "epoch=1"], "setting: no 'epoch'"),
         # After the refused setting, not "output: ... is not empty".
         "network": ([str(planted[0]), "--setting", "network=resnet"], "network: 'resnet' is not one of"),
-    }  # fmt: skip
+    }
     for name, (arguments, line) in bad.items():
         assert main(["clean", "--output", str(tmp_path / "out"), *arguments, "--device", "cpu"]) == 2, name
         error = capsys.readouterr().err

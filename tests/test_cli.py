@@ -14,7 +14,8 @@ BAD = {
     "rate of one": (["--method", "ce", "--noise-rate", "1"], "noise-rate: 1.0 is outside [0, 1)"),
     "negative rate": (["--method", "ce", "--noise-rate", "-0.1"], "noise-rate: -0.1 is outside [0, 1)"),
     "human labels of another data set": (
-        ["--method", "ce", "--noise", "human", "--labels", "worse"], "noise: 'human-worse' are labels of cifar10",
+        ["--method", "ce", "--noise", "human", "--labels", "worse"],
+        "noise: 'human-worse' are labels of cifar10",
     ),
     "human without labels": (["--method", "ce", "--noise", "human"], "labels: --noise human and --labels go together"),
     "labels without human": (["--method", "ce", "--labels", "worse"], "labels: --noise human and --labels go together"),
@@ -50,7 +51,7 @@ BAD = {
         "data folder: /nowhere/clothing1m is not a folder; Clothing1M cannot be downloaded",
     ),
     "data folder": (["--method", "ce", "--profile", "mini", "--data-dir", "/nowhere"], "data-dir: /nowhere"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)

@@ -23,9 +23,17 @@ from dlt.harness.training import evaluate, train
 CPU = torch.device("cpu")
 SIZES = ((256, 256), (300, 400), (420, 280), (90, 120), (256, 310), (700, 256))
 SHORT = {
-    "network": "tiny", "epochs": 2, "drop_after": 1, "batch_size": 8, "epoch_samples": 28, "warmup_epochs": 1,
-    "decay_epochs": 1, "window": 2, "precision": "fp32", "threads": 1,
-}  # fmt: skip
+    "network": "tiny",
+    "epochs": 2,
+    "drop_after": 1,
+    "batch_size": 8,
+    "epoch_samples": 28,
+    "warmup_epochs": 1,
+    "decay_epochs": 1,
+    "window": 2,
+    "precision": "fp32",
+    "threads": 1,
+}
 
 
 @pytest.fixture(scope="session")

@@ -110,9 +110,12 @@ def nodes():
         for role in roles:
             command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1", *role]
             node = subprocess.Popen(
-                [*command, "--object-store-memory", "100000000"], env=environment, stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+                [*command, "--object-store-memory", "100000000"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             stack.callback(stop, node)
             wait_for(lambda: raylet(node))  # noqa: B023
         stack.callback(ray.shutdown)

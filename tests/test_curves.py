@@ -15,8 +15,10 @@ def test_curves_are_drawn_and_their_numbers_written(frame, tmp_path):
         accuracy_curves(TABLES["table1"], "digits", [1, 2, 3], [tmp_path], tmp_path / name) for name in "ab"
     )
     assert [path.name for path in first] == [
-        "table1_curves.png", "table1_curves.pdf", "table1_curves.csv",
-    ]  # fmt: skip
+        "table1_curves.png",
+        "table1_curves.pdf",
+        "table1_curves.csv",
+    ]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert first[0].read_bytes().startswith(b"\x89PNG")
     assert first[1].read_bytes().startswith(b"%PDF")
@@ -24,9 +26,16 @@ def test_curves_are_drawn_and_their_numbers_written(frame, tmp_path):
     numbers = pandas.read_csv(first[2])
     assert len(numbers) == 4 * 2  # cells x epochs
     assert numbers.query("method == 'ce' and noise == 'symmetric'").iloc[1].to_dict() == {
-        "paper_dataset": "cifar10", "noise": "symmetric", "rate": 0.4, "method": "ce", "epoch": 2,
-        "mean": 62.0, "min": 60.0, "max": 64.0, "n": 3,
-    }  # fmt: skip
+        "paper_dataset": "cifar10",
+        "noise": "symmetric",
+        "rate": 0.4,
+        "method": "ce",
+        "epoch": 2,
+        "mean": 62.0,
+        "min": 60.0,
+        "max": 64.0,
+        "n": 3,
+    }
 
 
 @pytest.mark.parametrize("name", ["table2", "table3", "table4"])

@@ -117,10 +117,27 @@ def test_two_processes_compute_what_one_does(strategy, start, tmp_path):
 def test_images_in_files(start, tmp_path):
     write_photographs(tmp_path / "data/clothing1m")
     assert_as_one_process(
-        tmp_path, start, "probe:dlt_window", "--profile", "paper", "--noise", "none", "--noise-rate", "0",
-        "--data-dir", tmp_path / "data", "--option", "window=2", "--option", "warmup_epochs=1",
-        dataset="clothing1m", batch_size=7, epoch_samples=24, precision="fp32", threads=1,
-    )  # fmt: skip
+        tmp_path,
+        start,
+        "probe:dlt_window",
+        "--profile",
+        "paper",
+        "--noise",
+        "none",
+        "--noise-rate",
+        "0",
+        "--data-dir",
+        tmp_path / "data",
+        "--option",
+        "window=2",
+        "--option",
+        "warmup_epochs=1",
+        dataset="clothing1m",
+        batch_size=7,
+        epoch_samples=24,
+        precision="fp32",
+        threads=1,
+    )
 
 
 def write_photographs(folder):

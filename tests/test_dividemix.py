@@ -198,9 +198,15 @@ def test_dlt_star_labels_the_share_q(make_run):
 
 @pytest.mark.parametrize(
     ("dataset", "noise", "rate", "weight"),
-    [("cifar10", "symmetric", 0.2, 0), ("cifar10", "symmetric", 0.5, 25), ("cifar10", "symmetric", 0.8, 25),
-     ("cifar10", "asymmetric", 0.4, 0), ("cifar100", "symmetric", 0.2, 25), ("cifar100", "symmetric", 0.8, 150)],
-)  # fmt: skip
+    [
+        ("cifar10", "symmetric", 0.2, 0),
+        ("cifar10", "symmetric", 0.5, 25),
+        ("cifar10", "symmetric", 0.8, 25),
+        ("cifar10", "asymmetric", 0.4, 0),
+        ("cifar100", "symmetric", 0.2, 25),
+        ("cifar100", "symmetric", 0.8, 150),
+    ],
+)
 def test_lambda_u_of_the_papers_settings(dataset, noise, rate, weight):
     assert make_config("paper", dataset, "dividemix", noise, rate).method_config["unlabelled_weight"] == weight
 
@@ -208,8 +214,11 @@ def test_lambda_u_of_the_papers_settings(dataset, noise, rate, weight):
 def test_every_network_and_the_ensemble_are_tested(make_run):
     accuracies = make_run().test_accuracies()
     assert list(accuracies) == [
-        "test_accuracy", "test_accuracy_network1", "test_accuracy_network2", "test_accuracy_ensemble"
-    ]  # fmt: skip
+        "test_accuracy",
+        "test_accuracy_network1",
+        "test_accuracy_network2",
+        "test_accuracy_ensemble",
+    ]
     assert accuracies["test_accuracy"] == accuracies["test_accuracy_network1"]
 
 

@@ -65,11 +65,17 @@ def test_every_data_set_can_be_run_somewhere(name):
 
 def test_data_sets_by_profile():
     assert [dataset_in(p, "cifar10") for p in ("digits", "mini", "short", "paper")] == [
-        "digits", "cifar10", "cifar10", "cifar10",
-    ]  # fmt: skip
+        "digits",
+        "cifar10",
+        "cifar10",
+        "cifar10",
+    ]
     assert [dataset_in(p, "cifar100") for p in ("digits", "mini", "short", "paper")] == [
-        None, None, "cifar100", "cifar100",
-    ]  # fmt: skip
+        None,
+        None,
+        "cifar100",
+        "cifar100",
+    ]
 
 
 # ---------------------------------------------------------------------- the paper's numbers
@@ -107,9 +113,14 @@ def test_the_papers_numbers_here_and_there():
     assert paper.TABLE2["asymmetric", 0.3]["dlt-window"] == (72.8, None)
     assert paper.TABLE2["symmetric", 0.6]["m-correction"] == (59.7, 50.7)
     assert paper.TABLE3 == {
-        "ce": 69.21, "f-correction": 69.84, "m-correction": 71.00, "meta-learning": 73.47,
-        "dividemix": 74.76, "dlt-last-epoch": 74.04, "dlt-window": 73.58,
-    }  # fmt: skip
+        "ce": 69.21,
+        "f-correction": 69.84,
+        "m-correction": 71.00,
+        "meta-learning": 73.47,
+        "dividemix": 74.76,
+        "dlt-last-epoch": 74.04,
+        "dlt-window": 73.58,
+    }
     assert [cell["dividemix"][1] for cell in paper.TABLE4["cifar100"].values()] == [76.9, 74.2, 59.6]
     assert paper.TABLE4["cifar10"]["symmetric", 0.5]["dividemix-dlt"] == (95.5, 95.2)
     assert list(paper.TABLE5["cifar10"].values()) == [21.6, 31.8, 40.9, 49.5, 59.1]

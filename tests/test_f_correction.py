@@ -155,8 +155,23 @@ def test_a_failed_required_run_is_tried_once_and_fails_what_needs_it(tiny_config
 
 
 def test_the_command_line_trains_what_is_required_first(tiny, tmp_path, capsys):
-    arguments = ["train", "--profile", "digits", "--dataset", tiny, "--method", "f-correction", "--noise-rate", "0.4",
-                 "--setting", "epochs=3", "--output", str(tmp_path), "--device", "cpu"]  # fmt: skip
+    arguments = [
+        "train",
+        "--profile",
+        "digits",
+        "--dataset",
+        tiny,
+        "--method",
+        "f-correction",
+        "--noise-rate",
+        "0.4",
+        "--setting",
+        "epochs=3",
+        "--output",
+        str(tmp_path),
+        "--device",
+        "cpu",
+    ]
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("-s1-")[0] for line in lines[::2]] == ["tiny-symmetric0.4-ce", "tiny-symmetric0.4-f-correction"]

@@ -102,12 +102,12 @@ def test_hard_copies_are_a_third_population(tiny_config, tmp_path, kind):
         list(train(required, tmp_path, "cpu"))
     run = Run(config, CPU, store=tmp_path)
     plain = Run(tiny_config("dlt-window"), CPU)
-    noisy = plain.noisy_labels.labels != plain.noisy_labels.clean
+    noisy = plain.noisy_labels.labels != plain.noisy_labels.true_labels
     hard = run.noisy_labels.hard
     assert hard.sum() == (~noisy).sum()  # as many as clean ones, behind all others
     assert not hard[: len(noisy)].any()
     np.testing.assert_array_equal(run.noisy_labels.labels[: len(noisy)], plain.noisy_labels.labels)
-    np.testing.assert_array_equal(run.noisy_labels.labels[hard], plain.noisy_labels.clean[~noisy])
+    np.testing.assert_array_equal(run.noisy_labels.labels[hard], plain.noisy_labels.true_labels[~noisy])
     assert run.assumed_rate == pytest.approx(noisy.sum() / len(hard))
     assert len(run.train_images) == len(hard)
 

@@ -166,7 +166,7 @@ def test_rate_zero_changes_nothing(noise):
     assert noisy.realised == noisy.nominal == 0
     assert np.array_equal(noisy.labels, BALANCED)
     assert np.array_equal(noisy.transition_matrix(), np.eye(10))
-    assert noisy.labels is not noisy.clean
+    assert noisy.labels is not noisy.true_labels
 
 
 def test_transition_matrix_has_a_zero_row_for_a_class_without_images():
@@ -300,7 +300,7 @@ def test_instance_noise_against_a_slow_version():
 
 
 def test_instance_noise_of_a_run():
-    config = make_config("digits", "digits", "ce", "instance", 0.4, 2)
+    config = make_config("digits", "digits", "ce", "instance", 0.4, seed=2)
     noisy = noisy_labels(load("digits", "digits"), config)
     assert 0.35 < noisy.realised < 0.45
     assert config.name.startswith("digits-instance0.4-ce-s2-")

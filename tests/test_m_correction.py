@@ -246,10 +246,14 @@ def test_guided_mixup_trusts_the_labels(tiny_config, monkeypatch):
 # ---------------------------------------------------------------------- the method
 @pytest.mark.parametrize(
     ("profile", "dataset", "expected"),
-    [("paper", "cifar10", ("M-DYR-H", 156, 5, 89)), ("paper", "cifar100", ("MD-DYR-SH", 156, 5, 89)),
-     ("short", "cifar100", ("MD-DYR-SH", 21, 1, 12)), ("mini", "cifar10", ("M-DYR-H", 52, 2, 30)),
-     ("digits", "digits", ("M-DYR-H", 31, 1, 18))],
-)  # fmt: skip
+    [
+        ("paper", "cifar10", ("M-DYR-H", 156, 5, 89)),
+        ("paper", "cifar100", ("MD-DYR-SH", 156, 5, 89)),
+        ("short", "cifar100", ("MD-DYR-SH", 21, 1, 12)),
+        ("mini", "cifar10", ("M-DYR-H", 52, 2, 30)),
+        ("digits", "digits", ("M-DYR-H", 31, 1, 18)),
+    ],
+)
 def test_schedule(profile, dataset, expected):
     config = make_config(profile, dataset, METHOD, noise_rate=0.4)
     values = config.method_config
@@ -278,9 +282,16 @@ def test_no_noise_is_not_refused():
 
 
 @pytest.mark.parametrize(
-    "options", [{"variant": "M-DYR-S"}, {"mixup_alpha": 0.0}, {"regularizer_weight": -1.0}, {"bootstrap_epoch": 0},
-                {"guided_epochs": -1}, {"cooling_epochs": 0}]
-)  # fmt: skip
+    "options",
+    [
+        {"variant": "M-DYR-S"},
+        {"mixup_alpha": 0.0},
+        {"regularizer_weight": -1.0},
+        {"bootstrap_epoch": 0},
+        {"guided_epochs": -1},
+        {"cooling_epochs": 0},
+    ],
+)
 def test_bad_options_are_named(tiny_config, options):
     (name,) = options
     with pytest.raises(InputError, match=f"{name}: "):

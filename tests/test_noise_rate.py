@@ -94,11 +94,13 @@ def test_log_odds():
 @pytest.mark.parametrize(
     ("early", "late", "theta", "words"),
     [
-        (np.zeros(5), np.zeros(5), 0.5, "at least 10"), (np.zeros(20), np.zeros(21), 0.5, "21 losses, and 20"),
+        (np.zeros(5), np.zeros(5), 0.5, "at least 10"),
+        (np.zeros(20), np.zeros(21), 0.5, "21 losses, and 20"),
         (np.r_[np.nan, np.zeros(20)], np.zeros(21), 0.5, "1 of 21 are not finite"),
-        (np.zeros((20, 2)), np.zeros(20), 0.5, "shape"), (np.zeros(20), np.zeros(20), 1.0, "theta"),
+        (np.zeros((20, 2)), np.zeros(20), 0.5, "shape"),
+        (np.zeros(20), np.zeros(20), 1.0, "theta"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_a_clear_error(early, late, theta, words):
     with pytest.raises(ValueError, match=words):
         dlt.estimate_noise_rate(early, late, theta)
@@ -154,8 +156,23 @@ def test_without_the_rate_lambda_n_is_that_of_the_estimate(tiny_config, tmp_path
 def test_estimate_on_the_command_line(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(records, "RUNS", tmp_path / "runs")
-    arguments = ["estimate", "--profile", "digits", "--dataset", tiny, "--noise", "symmetric", "--noise-rate", "0.4",
-                 "--setting", "epochs=8", "--setting", "drop_after=6", "--device", "cpu"]  # fmt: skip
+    arguments = [
+        "estimate",
+        "--profile",
+        "digits",
+        "--dataset",
+        tiny,
+        "--noise",
+        "symmetric",
+        "--noise-rate",
+        "0.4",
+        "--setting",
+        "epochs=8",
+        "--setting",
+        "drop_after=6",
+        "--device",
+        "cpu",
+    ]
     assert main(arguments) == 0
     out = capsys.readouterr().out
     folder = next((tmp_path / "runs/digits").iterdir())

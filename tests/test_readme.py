@@ -24,7 +24,10 @@ def test_numbers_are_those_of_the_shipped_records(shown):
 def test_the_estimated_rate_ends_where_the_readme_says():
     last = {}
     for rate in ("estimated", "nominal"):
-        runs = [make_config("digits", "digits", "dlt-window", "symmetric", 0.4, seed, rate) for seed in (1, 2, 3)]
+        runs = [
+            make_config("digits", "digits", "dlt-window", "symmetric", 0.4, seed=seed, assumed_rate=rate)
+            for seed in (1, 2, 3)
+        ]
         records = [find_record(run, [CHECKPOINTS]) for run in runs]
         last[rate] = sum(record.result["test_accuracy"]["last"] for record in records) / 3
     sentence = f"it then ends at {last['estimated']:.1f}, told the nominal rate at {last['nominal']:.1f}"
@@ -34,7 +37,7 @@ def test_the_estimated_rate_ends_where_the_readme_says():
 def test_instance_noise_ends_where_the_readme_says():
     last = {}
     for method in ("dlt-window", "dividemix", "ce"):
-        runs = [make_config("digits", "digits", method, "instance", 0.4, seed) for seed in (1, 2, 3)]
+        runs = [make_config("digits", "digits", method, "instance", 0.4, seed=seed) for seed in (1, 2, 3)]
         last[method] = sum(find_record(run, [CHECKPOINTS]).result["test_accuracy"]["last"] for run in runs) / 3
     sentence = "DLT ends at {:.1f}, DivideMix at {:.1f}, cross-entropy at {:.1f}".format(*last.values())
     assert sentence in " ".join(README.split())
@@ -50,9 +53,11 @@ def test_human_labels_end_where_the_readme_says():
 def test_the_comparison_with_cleanlab_is_its_csv():
     table = pandas.read_csv(ROOT / "docs/cleaning.csv").groupby(["planted", "tool"]).mean(numeric_only=True)
     for planted in ("symmetric0.2", "symmetric0.4", "asymmetric0.3", "human-worse"):
-        cells = [f"{100 * table.loc[(planted, tool), measure]:.1f}"
-                 for measure in ("average_precision", "f1", "precision_at_n", "recall_at_n")
-                 for tool in ("DLT", "cleanlab")]  # fmt: skip
+        cells = [
+            f"{100 * table.loc[(planted, tool), measure]:.1f}"
+            for measure in ("average_precision", "f1", "precision_at_n", "recall_at_n")
+            for tool in ("DLT", "cleanlab")
+        ]
         assert f"| {planted} | {' | '.join(cells)} |" in README
 
 
@@ -71,10 +76,14 @@ def test_slide_window_in_somebodys_own_loop():
     model = torch.nn.Linear(5, 3)
     images, labels = torch.randn(400, 5), torch.randint(3, (400,))
     scope = {
-        "dlt": dlt, "torch": torch, "F": torch.nn.functional, "model": model, "epochs": 4,
+        "dlt": dlt,
+        "torch": torch,
+        "F": torch.nn.functional,
+        "model": model,
+        "epochs": 4,
         "loader": list(zip(images.split(64), labels.split(64), strict=True)),
         "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
-    }  # fmt: skip
+    }
     before = model.weight.detach().clone()
     exec(code, scope)
     assert not model.weight.equal(before)

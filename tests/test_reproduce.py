@@ -66,13 +66,18 @@ def test_cached_without_records_is_an_empty_table(stores, capsys):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--seeds", "0"], "seeds: 0"), (["--workers", "0"], "workers: 0"), (["--workers", "-2"], "workers: -2"),
-        (["--time-budget", "soon"], "time-budget: 'soon'"), (["--time-budget=-3m"], "time-budget: '-3m'"),
-        (["--methods", "dlt"], "methods: dlt not among"), (["--noise", "symmetric0.5"], "noise: symmetric0.5 not"),
-        (["--profile", "huge"], "profile: 'huge'"), (["--device", "cuda"], "device: cuda was asked for"),
+        (["--seeds", "0"], "seeds: 0"),
+        (["--workers", "0"], "workers: 0"),
+        (["--workers", "-2"], "workers: -2"),
+        (["--time-budget", "soon"], "time-budget: 'soon'"),
+        (["--time-budget=-3m"], "time-budget: '-3m'"),
+        (["--methods", "dlt"], "methods: dlt not among"),
+        (["--noise", "symmetric0.5"], "noise: symmetric0.5 not"),
+        (["--profile", "huge"], "profile: 'huge'"),
+        (["--device", "cuda"], "device: cuda was asked for"),
         (["--profile", "mini", "--data-dir", "/nowhere"], "data-dir: /nowhere"),
     ],
-)  # fmt: skip
+)
 def test_bad_input(stores, capsys, monkeypatch, arguments, line):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main(["table1", "--profile", "digits", *arguments]) == 2

@@ -126,10 +126,16 @@ def test_mixup():
 @pytest.mark.parametrize(
     ("classes", "noise", "rate", "weight"),
     [
-        (10, "symmetric", 0.2, 0), (10, "symmetric", 0.4, 25), (10, "symmetric", 0.6, 25),
-        (10, "asymmetric", 0.4, 0), (100, "symmetric", 0.2, 25), (100, "symmetric", 0.4, 150),
-        (100, "asymmetric", 0.2, 25), (100, "asymmetric-block5", 0.3, 150), (14, "none", 0.38, 25),
+        (10, "symmetric", 0.2, 0),
+        (10, "symmetric", 0.4, 25),
+        (10, "symmetric", 0.6, 25),
+        (10, "asymmetric", 0.4, 0),
+        (100, "symmetric", 0.2, 25),
+        (100, "symmetric", 0.4, 150),
+        (100, "asymmetric", 0.2, 25),
+        (100, "asymmetric-block5", 0.3, 150),
+        (14, "none", 0.38, 25),
     ],
-)  # fmt: skip
+)
 def test_noisy_weight_of_the_papers_settings(classes, noise, rate, weight):
     assert noisy_weight(classes, noise, rate) == weight

@@ -175,8 +175,10 @@ def test_the_three_formats_word_by_word(frame):
 def test_written_twice_is_the_same_bytes(frame, tmp_path):
     first, second = (write(SMALL, "digits", frame, tmp_path / name) for name in "ab")
     assert [path.relative_to(tmp_path / "a").as_posix() for path in first] == [
-        "digits/table9.md", "digits/table9.tex", "digits/table9.csv",
-    ]  # fmt: skip
+        "digits/table9.md",
+        "digits/table9.tex",
+        "digits/table9.csv",
+    ]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert str(tmp_path) not in "".join(path.read_text() for path in first)
 

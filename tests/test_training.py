@@ -143,11 +143,35 @@ def test_a_dead_worker_is_reported_and_the_rest_goes_on(broken, tiny_config):
 def test_sigkill_in_the_middle_of_an_epoch_loses_nothing(broken, tiny):
     def run(method, output, flag):
         return subprocess.run(
-            [sys.executable, "-m", "dlt", "train", "--profile", "digits", "--dataset", tiny, "--method", method,
-             "--noise-rate", "0.4", "--output", output, "--checkpoint-seconds", "0", "--device", "cpu",
-             "--setting", "epochs=4", "--setting", "drop_after=2"],
-            env=os.environ | {"FLAG": str(flag)}, capture_output=True, text=True, cwd=broken,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "dlt",
+                "train",
+                "--profile",
+                "digits",
+                "--dataset",
+                tiny,
+                "--method",
+                method,
+                "--noise-rate",
+                "0.4",
+                "--output",
+                output,
+                "--checkpoint-seconds",
+                "0",
+                "--device",
+                "cpu",
+                "--setting",
+                "epochs=4",
+                "--setting",
+                "drop_after=2",
+            ],
+            env=os.environ | {"FLAG": str(flag)},
+            capture_output=True,
+            text=True,
+            cwd=broken,
+        )
 
     killed = run("broken:DiesOnce", broken / "killed", broken / "flag")
     assert killed.returncode == -signal.SIGKILL

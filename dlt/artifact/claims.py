@@ -89,8 +89,12 @@ def summarise(verdicts: list[str]) -> str:
 def _method_claim(other: str) -> Claim:
     name = experiments.ROWS[other]
     noises = "symmetric noise" if other in experiments.SYMMETRIC_ONLY else "all noises"
-    return Claim("4.2, Table 1", f"DLT (Slide Window) ends above {name} (Last), for {noises}", "table1",
-                 compare("table1", "dlt-window", (other,)))  # fmt: skip
+    return Claim(
+        "4.2, Table 1",
+        f"DLT (Slide Window) ends above {name} (Last), for {noises}",
+        "table1",
+        compare("table1", "dlt-window", (other,)),
+    )
 
 
 # ---------------------------------------------------------------------- single records
@@ -222,48 +226,114 @@ def _hard_kept(profile, stores):
     frame = frame[(frame["n"] > 0) & (frame["kind"] != "none")]
     if frame.empty:
         return None
-    texts = [f"{row.kind}{f' {255 * row.epsilon:.0f}/255' if row.epsilon else ''} {row.hard_kept:.1f}%"
-             for row in frame.itertuples()]  # fmt: skip
+    texts = [
+        f"{row.kind}{f' {255 * row.epsilon:.0f}/255' if row.epsilon else ''} {row.hard_kept:.1f}%"
+        for row in frame.itertuples()
+    ]
     good = frame["hard_kept"] > 75
     return (HOLDS if good.all() else PART if good.any() else FAILS), "hard samples kept: " + "; ".join(texts)
 
 
 CLAIMS = (
-    Claim("1, Figure 1a", "clean samples are fitted first: noisy ones have notably larger (1.5 times) losses early",
-          "figure1", _ce_learns_clean_first),
-    Claim("1, Figure 1a", "cross-entropy ends up fitting the noisy labels (their loss falls to half of its highest)",
-          "figure1", _ce_fits_noisy_labels),
-    Claim("1, Figure 1b", "DLT avoids fitting label noise (the noisy samples' loss does not fall after warm-up)",
-          "figure1", _dlt_avoids_fitting),
-    Claim("3.1.1, Figure 3", "most clean samples (over 75%) are retained, few noisy ones (under 15%) get in",
-          "figure3", _keeps_clean),
-    Claim("3.1.3, Figure 4", "the decreasing threshold calms the early fluctuation of test accuracy",
-          "figure4", _decreasing_is_calmer),
-    Claim("4.2, Table 1", "cross-entropy's Last falls below its Best (by over 2 points)",
-          "table1", _best_minus_last("ce", None, 2.0)),
-    Claim("4.2, Table 1", "DLT (Slide Window) keeps its Best (within 2 points)",
-          "table1", _best_minus_last("dlt-window", 2.0, None)),
+    Claim(
+        "1, Figure 1a",
+        "clean samples are fitted first: noisy ones have notably larger (1.5 times) losses early",
+        "figure1",
+        _ce_learns_clean_first,
+    ),
+    Claim(
+        "1, Figure 1a",
+        "cross-entropy ends up fitting the noisy labels (their loss falls to half of its highest)",
+        "figure1",
+        _ce_fits_noisy_labels,
+    ),
+    Claim(
+        "1, Figure 1b",
+        "DLT avoids fitting label noise (the noisy samples' loss does not fall after warm-up)",
+        "figure1",
+        _dlt_avoids_fitting,
+    ),
+    Claim(
+        "3.1.1, Figure 3",
+        "most clean samples (over 75%) are retained, few noisy ones (under 15%) get in",
+        "figure3",
+        _keeps_clean,
+    ),
+    Claim(
+        "3.1.3, Figure 4",
+        "the decreasing threshold calms the early fluctuation of test accuracy",
+        "figure4",
+        _decreasing_is_calmer,
+    ),
+    Claim(
+        "4.2, Table 1",
+        "cross-entropy's Last falls below its Best (by over 2 points)",
+        "table1",
+        _best_minus_last("ce", None, 2.0),
+    ),
+    Claim(
+        "4.2, Table 1",
+        "DLT (Slide Window) keeps its Best (within 2 points)",
+        "table1",
+        _best_minus_last("dlt-window", 2.0, None),
+    ),
     *map(_method_claim, ("ce", "apl", "sce", "m-correction", "dividemix")),
-    Claim("4.2, Table 1", "the slide window is slightly superior to the last epoch strategy in most cases",
-          "table1", compare("table1", "dlt-window", ("dlt-last-epoch",))),
-    Claim("4.2, Table 2", "DLT (Slide Window) outperforms DivideMix on CIFAR-100",
-          "table2", compare("table2", "dlt-window", ("dividemix",))),
-    Claim("4.2, Table 3", "on Clothing1M DLT (Last Epoch) is about 1 point (0 to 2) below DivideMix",
-          "table3", _clothing_gap),
-    Claim("4.2, Table 4", "DLT's detection in DivideMix (DLT*) outperforms DivideMix",
-          "table4", compare("table4", "dividemix-dlt", ("dividemix",))),
-    Claim("4.2, Table 5", "the rate of symmetric noise is estimated accurately (each within 5 points) by Eq. 8",
-          "table5", _rates("paper_rule")),
-    Claim("not in the paper", "the rate of symmetric noise is estimated accurately (each within 5 points) by our rule",
-          "table5", _rates("our_rule")),
-    Claim("not in the paper", "the rate of asymmetric noise is estimated accurately (each within 5 points) by our rule",
-          "table5", _rates("our_rule", "asymmetric")),
-    Claim("4.2, Figure 7", "hard samples' losses under cross-entropy are nearer to the clean ones'",
-          "figure7", _hard_like_clean("ce")),
-    Claim("4.2, Figure 7", "hard samples' losses under DLT are nearer to the clean ones'",
-          "figure7", _hard_like_clean("dlt-window")),
+    Claim(
+        "4.2, Table 1",
+        "the slide window is slightly superior to the last epoch strategy in most cases",
+        "table1",
+        compare("table1", "dlt-window", ("dlt-last-epoch",)),
+    ),
+    Claim(
+        "4.2, Table 2",
+        "DLT (Slide Window) outperforms DivideMix on CIFAR-100",
+        "table2",
+        compare("table2", "dlt-window", ("dividemix",)),
+    ),
+    Claim(
+        "4.2, Table 3",
+        "on Clothing1M DLT (Last Epoch) is about 1 point (0 to 2) below DivideMix",
+        "table3",
+        _clothing_gap,
+    ),
+    Claim(
+        "4.2, Table 4",
+        "DLT's detection in DivideMix (DLT*) outperforms DivideMix",
+        "table4",
+        compare("table4", "dividemix-dlt", ("dividemix",)),
+    ),
+    Claim(
+        "4.2, Table 5",
+        "the rate of symmetric noise is estimated accurately (each within 5 points) by Eq. 8",
+        "table5",
+        _rates("paper_rule"),
+    ),
+    Claim(
+        "not in the paper",
+        "the rate of symmetric noise is estimated accurately (each within 5 points) by our rule",
+        "table5",
+        _rates("our_rule"),
+    ),
+    Claim(
+        "not in the paper",
+        "the rate of asymmetric noise is estimated accurately (each within 5 points) by our rule",
+        "table5",
+        _rates("our_rule", "asymmetric"),
+    ),
+    Claim(
+        "4.2, Figure 7",
+        "hard samples' losses under cross-entropy are nearer to the clean ones'",
+        "figure7",
+        _hard_like_clean("ce"),
+    ),
+    Claim(
+        "4.2, Figure 7",
+        "hard samples' losses under DLT are nearer to the clean ones'",
+        "figure7",
+        _hard_like_clean("dlt-window"),
+    ),
     Claim("4.2, Figure 7", "DLT puts hard samples into the clean set (over 75% kept)", "figure7", _hard_kept),
-)  # fmt: skip
+)
 
 
 def to_markdown(stores: list[Path]) -> str:

@@ -31,11 +31,15 @@ def estimate(record: Record, labels: np.ndarray, theta: float, rows: np.ndarray 
         ours = estimate_from_margins(before_drop, theta)
     except ValueError as error:
         raise InputError(str(error)) from error
-    table = pandas.DataFrame({
-        "label": labels,
-        "clean_probability": ours.clean_probability, "clean_probability_paper": theirs.clean_probability,
-        "early_loss": early.astype(float), "late_loss": late.astype(float),
-    })  # fmt: skip
+    table = pandas.DataFrame(
+        {
+            "label": labels,
+            "clean_probability": ours.clean_probability,
+            "clean_probability_paper": theirs.clean_probability,
+            "early_loss": early.astype(float),
+            "late_loss": late.astype(float),
+        }
+    )
     table.index = np.arange(len(labels)) if rows is None else rows
     path = record.folder / "clean_probability.csv"
     write_atomic(path, table.round(6).rename_axis("row").to_csv())
@@ -44,16 +48,20 @@ def estimate(record: Record, labels: np.ndarray, theta: float, rows: np.ndarray 
     if noise["realised_rate"] is not None:
         nominal, realised = 100 * noise["nominal_rate"], 100 * noise["realised_rate"]
         known = [f"put in: {nominal:.1f}% nominal, {realised:.1f}% of the labels are wrong"]
-    return "\n".join([
-        *known,
-        f"estimated noise rate: {100 * ours.rate:.1f}%   "
-        f"(ours: log-odds of the labels, epochs {ours.epochs[0]} to {ours.epochs[-1]})",
-        f"by the paper's rule:  {100 * theirs.rate:.1f}%   "
-        f"(Eq. 8: losses of epochs {early_epoch} and {setting['epochs']}; needs a network that has learnt all labels)",
-        *(f"warning: {warning.message}" for warning in warned),
-        f"every training sample's probability to be labelled right: {_shown(path)}"
-        + ("" if rows is None else "   (row: that of the whole set; images that were not trained on are not in it)"),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            *known,
+            f"estimated noise rate: {100 * ours.rate:.1f}%   "
+            f"(ours: log-odds of the labels, epochs {ours.epochs[0]} to {ours.epochs[-1]})",
+            f"by the paper's rule:  {100 * theirs.rate:.1f}%   "
+            f"(Eq. 8: losses of epochs {early_epoch} and {setting['epochs']}; needs a network that has learnt all labels)",
+            *(f"warning: {warning.message}" for warning in warned),
+            f"every training sample's probability to be labelled right: {_shown(path)}"
+            + (
+                "" if rows is None else "   (row: that of the whole set; images that were not trained on are not in it)"
+            ),
+        ]
+    )
 
 
 def _shown(path: Path) -> str:

@@ -77,7 +77,7 @@ class Table:
 
     def accuracy(self, method: str) -> str:
         """Which of a run's test accuracies the table shows."""
-        two = self.ensemble and load_method(method)[0].networks > 1
+        two = self.ensemble and load_method(method).networks > 1
         return "test_accuracy_ensemble" if two else "test_accuracy"
 
     def config(self, profile: str, method: str, column: Column, seed: int) -> RunConfig | None:
@@ -89,7 +89,7 @@ class Table:
             return None
         if column.noise in HUMAN_NOISES and dataset != HUMAN_NOISES[column.noise][0]:
             return None
-        return make_config(profile, dataset, method, column.noise, column.rate, seed)
+        return make_config(profile, dataset, method, column.noise, column.rate, seed=seed)
 
     def runs(self, profile: str, seeds: list[int], methods: list[str] | None = None) -> list[RunConfig]:
         """Every run that the table reads, seed by seed, so that one whole table is there first."""
@@ -136,22 +136,32 @@ TABLE3_CELLS = {("none", 0.0): {method: (value, value) for method, value in pape
 # What the paper does not have: labels that people gave, and noise that depends on the image. No cell has a number.
 BEYOND = {
     "cifar10": {
-        ("human-aggre", 0.0901): {}, ("human-random1", 0.1723): {}, ("human-worse", 0.4021): {},
-        ("instance", 0.2): {}, ("instance", 0.4): {},
+        ("human-aggre", 0.0901): {},
+        ("human-random1", 0.1723): {},
+        ("human-worse", 0.4021): {},
+        ("instance", 0.2): {},
+        ("instance", 0.4): {},
     },
     "cifar100": {("human-noisy", 0.402): {}},
-}  # fmt: skip
+}
 
 TABLES = {
     table.name: table
     for table in (
         Table("table1", "test accuracy (%) on CIFAR-10 with label noise", ROWS, {"cifar10": paper.TABLE1}),
         Table(
-            "table2", "test accuracy (%) on CIFAR-100 with label noise", ROWS, {"cifar100": paper.TABLE2},
+            "table2",
+            "test accuracy (%) on CIFAR-100 with label noise",
+            ROWS,
+            {"cifar100": paper.TABLE2},
             notes=("The paper's Last of DLT (Slide Window) at asym 0.3 is unreadable in the text at hand: empty.",),
         ),
         Table(
-            "table3", "test accuracy (%) on Clothing1M", TABLE3_ROWS, {"clothing1m": TABLE3_CELLS}, ensemble=True,
+            "table3",
+            "test accuracy (%) on Clothing1M",
+            TABLE3_ROWS,
+            {"clothing1m": TABLE3_CELLS},
+            ensemble=True,
             notes=(
                 "Results of other methods are copied from the original papers, the paper's caption says: only those "
                 "of DLT are its own. Meta-Learning is not implemented, only quoted.",
@@ -162,16 +172,23 @@ TABLES = {
             ),
         ),
         Table(
-            "table4", "test accuracy (%) of DivideMix with its own detection and with DLT's (DLT*)",
-            {"dividemix": "DivideMix", "dividemix-dlt": "DLT*"}, paper.TABLE4, "dividemix", ensemble=True,
+            "table4",
+            "test accuracy (%) of DivideMix with its own detection and with DLT's (DLT*)",
+            {"dividemix": "DivideMix", "dividemix-dlt": "DLT*"},
+            paper.TABLE4,
+            "dividemix",
+            ensemble=True,
             notes=("All accuracies are of the ensemble of two networks.",),
         ),
         Table(
-            "beyond", "test accuracy (%) with label noise that the paper does not try", ROWS, BEYOND,
+            "beyond",
+            "test accuracy (%) with label noise that the paper does not try",
+            ROWS,
+            BEYOND,
             notes=(
                 "Human: the labels of CIFAR-10N and CIFAR-100N (Wei et al. 2022), for which nothing stands in on other "
                 "data. Instance: wrong where an image looks like another class (Xia et al. 2020).",
             ),
         ),
     )
-}  # fmt: skip
+}

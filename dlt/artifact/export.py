@@ -47,8 +47,10 @@ def model_card(record: Record, data: dict | None = None, tested: bool = True) ->
     if data:
         channels, classes = data["image_shape"][2], len(data["class_names"])
         rate += f", {100 * data['estimated_noise_rate']:.1f}% by our estimate"
-        images = ("images of {}x{} pixels, bytes / 255, minus `mean`, divided by `std`; these and the names of the "
-                  "classes are under `data` in config.json").format(*data["image_shape"][:2])  # fmt: skip
+        images = (
+            "images of {}x{} pixels, bytes / 255, minus `mean`, divided by `std`; these and the names of the "
+            "classes are under `data` in config.json"
+        ).format(*data["image_shape"][:2])
     licence = "" if data else "license: mit\n"  # a user's own images are for the user to license
     return f"""---
 {licence}library_name: pytorch
@@ -89,7 +91,7 @@ def export_noise(noisy: NoisyLabels, about: dict, target: Path) -> list[Path]:
     _refuse_full(target)
     target.mkdir(parents=True, exist_ok=True)
     np.save(target / "labels.npy", noisy.labels)
-    pairs = enumerate(zip(noisy.labels, noisy.clean, strict=True))
+    pairs = enumerate(zip(noisy.labels, noisy.true_labels, strict=True))
     rows = [f"{row},{given},{clean}\n" for row, (given, clean) in pairs]
     write_atomic(target / "labels.csv", "".join(["row,given,clean\n", *rows]))
     about = about | {

@@ -121,8 +121,10 @@ def _draw(table: Table, profile: str, curves: "pandas.DataFrame") -> "Figure":
     figure.suptitle(
         f"{table.name.replace('table', 'Table ').capitalize()}, test accuracy in each column; right of each curve "
         f"its Last, the mean of the last {LAST_EPOCHS} epochs\n{setting}",
-        x=0.01, ha="left", fontsize=8,
-    )  # fmt: skip
+        x=0.01,
+        ha="left",
+        fontsize=8,
+    )
     drawn = set(curves["method"])
     _legend(figure, {method: table.rows[method] for method in table.methods if method in drawn})
     return figure
@@ -161,9 +163,14 @@ def _draw_last(panel: "Axes", part: "pandas.DataFrame") -> None:
     for method, value in last.sort_values(ascending=False, kind="stable").items():
         y = min(value, y - gap)
         panel.annotate(
-            f"{value:.1f}", (1.01, y), xycoords=("axes fraction", "data"), annotation_clip=False,
-            va="center", fontsize=7, color=_style(method)["color"],
-        )  # fmt: skip
+            f"{value:.1f}",
+            (1.01, y),
+            xycoords=("axes fraction", "data"),
+            annotation_clip=False,
+            va="center",
+            fontsize=7,
+            color=_style(method)["color"],
+        )
 
 
 def _style(method: str) -> dict:
@@ -174,9 +181,16 @@ def _style(method: str) -> dict:
 def _mark_drop(panel: "Axes", after: int) -> None:
     panel.axvline(after + 0.5, color="#777777", linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
     panel.annotate(
-        "learning rate / 10", (after + 0.5, 0), xycoords=("data", "axes fraction"), xytext=(-3, 4),
-        textcoords="offset points", annotation_clip=True, fontsize=6, color="#777777", ha="right",
-    )  # fmt: skip
+        "learning rate / 10",
+        (after + 0.5, 0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-3, 4),
+        textcoords="offset points",
+        annotation_clip=True,
+        fontsize=6,
+        color="#777777",
+        ha="right",
+    )
 
 
 def _legend(figure: "Figure", names: dict[str, str]) -> None:

@@ -70,9 +70,14 @@ def mark(panel: "Axes", epoch: float, words: str, height: float = 1.0) -> None:
     """A thin upright line at an epoch, with what happens there written at a height between 0 and 1."""
     panel.axvline(epoch + 0.5, color="#777777", linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
     panel.annotate(
-        words, (epoch + 0.5, height), xycoords=("data", "axes fraction"), xytext=(3, -8), textcoords="offset points",
-        fontsize=6, color="#777777",
-    )  # fmt: skip
+        words,
+        (epoch + 0.5, height),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, -8),
+        textcoords="offset points",
+        fontsize=6,
+        color="#777777",
+    )
 
 
 def _loss_panels(name, profile, seeds, stores, folder, runs, titles, words) -> list[Path]:
@@ -105,8 +110,11 @@ def _ends(frame: "pandas.DataFrame", titles: dict[str, str]) -> str:
     if frame.empty or len(titles) > 2:
         return ""
     last = frame[frame["epoch"] == frame["epoch"].max()].set_index(["panel", "population"])["mean"]
-    texts = [f"{titles[panel]}: clean {last[panel, 'clean']:.2f}, noisy {last[panel, 'noisy']:.2f}"
-             for panel in titles if (panel, "clean") in last]  # fmt: skip
+    texts = [
+        f"{titles[panel]}: clean {last[panel, 'clean']:.2f}, noisy {last[panel, 'noisy']:.2f}"
+        for panel in titles
+        if (panel, "clean") in last
+    ]
     return f"Mean loss after the last epoch: {'; '.join(texts)}\n"
 
 
@@ -114,16 +122,15 @@ def _legend(figure: "Figure", populations) -> None:
     from matplotlib.lines import Line2D
 
     there = [name for name in POPULATIONS if name in populations]
-    lines = [Line2D([], [], color=POPULATIONS[n]["color"], linestyle=POPULATIONS[n]["linestyle"], linewidth=2)
-             for n in there]  # fmt: skip
+    lines = [
+        Line2D([], [], color=POPULATIONS[n]["color"], linestyle=POPULATIONS[n]["linestyle"], linewidth=2) for n in there
+    ]
     figure.legend(lines, [f"{name} samples" for name in there], loc="outside lower center", ncols=3, handlelength=3.5)
 
 
 def figure1(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> list[Path]:
     """Cross-entropy loss under 50% symmetric noise, trained with cross-entropy and with DLT."""
-    words = (
-        "Loss of clean and noisy samples, symmetric noise 0.5: mean (bold), 90% of the samples, all (shaded)"
-    )
+    words = "Loss of clean and noisy samples, symmetric noise 0.5: mean (bold), 90% of the samples, all (shaded)"
     return _loss_panels("figure1", profile, seeds, stores, folder, studies.loss_runs, METHODS, words)
 
 
@@ -161,26 +168,38 @@ def figure5(profile: str, seeds: list[int], stores: list[Path], folder: Path) ->
         figure.suptitle(
             f"What the noise rate is estimated from: plain cross-entropy training, symmetric noise 0.5, seed {seed}\n"
             f"{setting_line(profile, min(len(records), 1))}",
-            x=0.01, ha="left", fontsize=8,
-        )  # fmt: skip
+            x=0.01,
+            ha="left",
+            fontsize=8,
+        )
         return write_figure(figure, pandas.DataFrame(rows), Path(folder) / profile / "figure5")
 
 
 def _panels_of(record: Record) -> list[dict]:
     config = config_from_dict(record.config)
     labels = noisy_labels(load(config.dataset, config.profile, download=False), config)
-    noisy = labels.labels != labels.clean
+    noisy = labels.labels != labels.true_labels
     losses, setting = record.losses(), config.setting
     early, late = (losses[f"loss_{e}"].astype(float) for e in (setting.early_epoch, setting.epochs))
     paper, ours = estimates(record)
     return [
         {"title": f"early: epoch {setting.early_epoch}", "axis_label": "loss", "values": early, "noisy": noisy},
         {"title": f"late: epoch {setting.epochs}", "axis_label": "loss", "values": late, "noisy": noisy},
-        {"title": f"the paper's mixture: {100 * paper.rate:.1f}% noisy", "axis_label": "early - late loss, scaled",
-         "values": paper.values, "noisy": noisy, "fit": paper.mixture},
-        {"title": f"ours, epochs {ours.epochs[0]}-{ours.epochs[-1]}: {100 * ours.rate:.1f}% noisy",
-         "axis_label": "mean log-odds of the label", "values": ours.values, "noisy": noisy, "fit": ours.mixture},
-    ]  # fmt: skip
+        {
+            "title": f"the paper's mixture: {100 * paper.rate:.1f}% noisy",
+            "axis_label": "early - late loss, scaled",
+            "values": paper.values,
+            "noisy": noisy,
+            "fit": paper.mixture,
+        },
+        {
+            "title": f"ours, epochs {ours.epochs[0]}-{ours.epochs[-1]}: {100 * ours.rate:.1f}% noisy",
+            "axis_label": "mean log-odds of the label",
+            "values": ours.values,
+            "noisy": noisy,
+            "fit": ours.mixture,
+        },
+    ]
 
 
 def _histogram(axis: "Axes", title, axis_label, values, noisy, fit=None) -> list[dict]:
@@ -189,10 +208,19 @@ def _histogram(axis: "Axes", title, axis_label, values, noisy, fit=None) -> list
     rows = []
     for population, chosen in (("clean", ~noisy), ("noisy", noisy)):
         style = POPULATIONS[population]
-        counts, _, _ = axis.hist(values[chosen], edges, label=f"{population} samples", alpha=0.45,
-                                 color=style["color"], edgecolor=style["color"], hatch=style["hatch"])  # fmt: skip
-        rows += [{"panel": title, "population": population, "left": left, "right": right, "count": int(count)}
-                 for left, right, count in zip(edges, edges[1:], counts, strict=False)]  # fmt: skip
+        counts, _, _ = axis.hist(
+            values[chosen],
+            edges,
+            label=f"{population} samples",
+            alpha=0.45,
+            color=style["color"],
+            edgecolor=style["color"],
+            hatch=style["hatch"],
+        )
+        rows += [
+            {"panel": title, "population": population, "left": left, "right": right, "count": int(count)}
+            for left, right, count in zip(edges, edges[1:], counts, strict=False)
+        ]
     if fit is not None:
         from scipy.stats import norm
 

@@ -49,23 +49,39 @@ def to_latex(text: Text, profile: str) -> str:
     def line(cells):
         return " & ".join(map(_latex, cells)) + r" \\"
 
-    body = [r"\addlinespace " * bool(i and text.left > 1 and cells[0]) + line(cells)
-            for i, cells in enumerate(text.lines)]  # fmt: skip
+    body = [
+        r"\addlinespace " * bool(i and text.left > 1 and cells[0]) + line(cells) for i, cells in enumerate(text.lines)
+    ]
     caption = _latex(f"{text.title[0].upper()}{text.title[1:]}. {text.setting}")
     columns = "l" * text.left + "r" * (len(text.head) - text.left)
-    return "\n".join([
-        r"\begin{table*}", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{caption}}}", rf"\label{{tab:{text.name}-{profile}}}",
-        rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(text.head), r"\midrule",
-        *body, r"\bottomrule", r"\end{tabular}\par\smallskip\raggedright",
-        *(_latex(note) + r"\par" for note in text.notes), r"\end{table*}", "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            r"\begin{table*}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            rf"\caption{{{caption}}}",
+            rf"\label{{tab:{text.name}-{profile}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            line(text.head),
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}\par\smallskip\raggedright",
+            *(_latex(note) + r"\par" for note in text.notes),
+            r"\end{table*}",
+            "",
+        ]
+    )
 
 
 _LATEX = {character: f"\\{character}" for character in "{}$&#_%"} | {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    "±": r"$\pm$", "—": "---", "--": "-{}-",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "—": "---",
+    "--": "-{}-",
+}
 
 
 def _latex(text: str) -> str:

@@ -50,11 +50,18 @@ def to_html(notebooks: list) -> str:
     from nbconvert import HTMLExporter
     from nbformat.v4 import new_notebook
 
-    cells = [cell for notebook in notebooks for cell in notebook.cells
-             if "no-report" not in cell.metadata.get("tags", [])]  # fmt: skip
+    cells = [
+        cell for notebook in notebooks for cell in notebook.cells if "no-report" not in cell.metadata.get("tags", [])
+    ]
     exporter = HTMLExporter(
-        exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True, mathjax_url="", require_js_url="",
-        jquery_url="", mermaid_js_url="", sanitize_html=False,
-    )  # fmt: skip
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        mathjax_url="",
+        require_js_url="",
+        jquery_url="",
+        mermaid_js_url="",
+        sanitize_html=False,
+    )
     page, _ = exporter.from_notebook_node(new_notebook(cells=cells, metadata={"title": "DLT, reproduced"}))
     return page

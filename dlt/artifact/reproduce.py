@@ -91,7 +91,7 @@ def _has_records(target, profile: str, seeds: list[int]) -> bool:
 
 
 def _device(options) -> str:
-    """"cpu" or "cuda". A GPU of a cluster need not be in the machine where the command is given."""
+    """ "cpu" or "cuda". A GPU of a cluster need not be in the machine where the command is given."""
     if options.launcher == "ray" and options.device == "cuda":
         return "cuda"
     return resolve_device(options.device).type
@@ -117,14 +117,22 @@ def _train(configs: list[RunConfig], store: Path, device: str, workers: int, clu
     for dataset, profile in {(c.dataset, c.profile) for c in configs if find_record(c, [store]) is None}:
         load(dataset, profile, options.data_dir)
     failures = sweep(
-        configs, store, device, workers, options.data_dir, deadline=deadline, seconds=lambda c: _seconds([c], device),
+        configs,
+        store,
+        device,
+        workers,
+        options.data_dir,
+        deadline=deadline,
+        seconds=lambda c: _seconds([c], device),
         cluster=cluster,
-    )  # fmt: skip
+    )
     left = [c for c in configs if c.name not in failures and find_record(c, [store]) is None]
     if left:
         duration = _duration(_seconds(left, device) / workers)
-        print(f"time is up; left: {counted(len(left), 'run')}, about {duration} less what stopped runs have done; the "
-              "same command goes on")  # fmt: skip
+        print(
+            f"time is up; left: {counted(len(left), 'run')}, about {duration} less what stopped runs have done; the "
+            "same command goes on"
+        )
     if failures:
         print(f"failed: {counted(len(failures), 'run')}; the same command tries again")
     return failures
@@ -254,8 +262,11 @@ def status(profile: str, seeds: int) -> str:
 def overview() -> str:
     """What there is, what is shipped, and what a fresh run costs here. Runs nothing."""
     device = resolve_device("auto").type
-    lines = [f"device: {device}   profile `auto` is {resolve_profile('auto')} here", "",
-             "fresh runs of one seed take about (runs of all seeds that are shipped):"]  # fmt: skip
+    lines = [
+        f"device: {device}   profile `auto` is {resolve_profile('auto')} here",
+        "",
+        "fresh runs of one seed take about (runs of all seeds that are shipped):",
+    ]
     for target in TARGETS.values():
         costs = []
         for profile in PROFILES:
@@ -266,8 +277,11 @@ def overview() -> str:
                 seconds = _seconds(configs, device) / default_workers(device, configs)
                 costs.append(f"{profile} {_duration(seconds)}" + f" ({shipped} shipped)" * bool(shipped))
         lines.append(f"  {target.name:10} {'; '.join(costs) or 'needs no run'}")
-    lines += ["", "./reproduce.sh table1            train what is missing, print and write the table",
-              "./reproduce.sh all --cached      everything from the shipped records, trains nothing",
-              "./reproduce.sh train --help      one run; also: evaluate, estimate, export, export-noise, bench,",
-              "                                 status, verify, notebooks, claims, test"]  # fmt: skip
+    lines += [
+        "",
+        "./reproduce.sh table1            train what is missing, print and write the table",
+        "./reproduce.sh all --cached      everything from the shipped records, trains nothing",
+        "./reproduce.sh train --help      one run; also: evaluate, estimate, export, export-noise, bench,",
+        "                                 status, verify, notebooks, claims, test",
+    ]
     return "\n".join(lines)

@@ -35,18 +35,25 @@ def figure2(profile: str, seeds: list[int], stores: list[Path], folder: Path) ->
     import pandas
 
     batches, current, window = 6, 3, 4
-    shown = {"(a) Last epoch strategy (Eq. 2)": range(batches),
-             "(b) Slide window strategy (Eq. 3)": range(batches + current - window, batches + current)}  # fmt: skip
+    shown = {
+        "(a) Last epoch strategy (Eq. 2)": range(batches),
+        "(b) Slide window strategy (Eq. 3)": range(batches + current - window, batches + current),
+    }
     with _look():
         figure = _figure(8, 2.9)
         for panel, (title, used) in zip(figure.subplots(2, 1), shown.items(), strict=True):
             _draw_batches(panel, title, set(used), batches, current)
         figure.suptitle(
             "Which losses give the threshold of the current batch: q-quantile of the losses in the shaded batches",
-            x=0.01, ha="left", fontsize=8,
-        )  # fmt: skip
-        rows = [{"panel": title, "batch": i % batches + 1, "epoch": ("t - 1", "t")[i // batches], "used": i in used}
-                for title, used in shown.items() for i in range(2 * batches)]  # fmt: skip
+            x=0.01,
+            ha="left",
+            fontsize=8,
+        )
+        rows = [
+            {"panel": title, "batch": i % batches + 1, "epoch": ("t - 1", "t")[i // batches], "used": i in used}
+            for title, used in shown.items()
+            for i in range(2 * batches)
+        ]
         return write_figure(figure, pandas.DataFrame(rows), Path(folder) / profile / "figure2")
 
 
@@ -65,8 +72,15 @@ def _draw_batches(panel: "Axes", title: str, used: set, batches: int, current: i
         box(left, facecolor="none", edgecolor="black", linewidth=2.2 if now else 0.7)
         time = "t-1" if epoch == 0 else "t"
         words = rf"$\mathcal{{B}}_{{{batch + 1}}}^{{{time}}}$"
-        panel.text(left + 0.45, 0.4, words, ha="center", va="center", fontsize=9,
-                   bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85})  # fmt: skip
+        panel.text(
+            left + 0.45,
+            0.4,
+            words,
+            ha="center",
+            va="center",
+            fontsize=9,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
+        )
         if now:
             panel.text(left + 0.45, 0.9, "current batch", ha="center", va="bottom", fontsize=7)
     for epoch, words in enumerate(("epoch t - 1", "epoch t")):
@@ -88,12 +102,25 @@ def figure3(profile: str, seeds: list[int], stores: list[Path], folder: Path) ->
         panel = figure.subplots()
         for population, part in frame.groupby("population", sort=False):
             style = POPULATIONS[population]
-            panel.plot(part["epoch"], part["mean"], color=style["color"], linestyle=style["linestyle"], linewidth=2,
-                       label=f"{population} samples")  # fmt: skip
+            panel.plot(
+                part["epoch"],
+                part["mean"],
+                color=style["color"],
+                linestyle=style["linestyle"],
+                linewidth=2,
+                label=f"{population} samples",
+            )
             panel.fill_between(part["epoch"], part["min"], part["max"], color=style["color"], alpha=0.2, linewidth=0)
             end = part.iloc[-1]
-            panel.annotate(f"{end['mean']:.1f}", (end["epoch"], end["mean"]), xytext=(3, 0), va="center",
-                           textcoords="offset points", fontsize=7, color=style["color"])  # fmt: skip
+            panel.annotate(
+                f"{end['mean']:.1f}",
+                (end["epoch"], end["mean"]),
+                xytext=(3, 0),
+                va="center",
+                textcoords="offset points",
+                fontsize=7,
+                color=style["color"],
+            )
         mark(panel, config.method_config["warmup_epochs"], "warm-up ends", height=0.2)
         panel.set(xlabel="epoch", ylabel="labels kept (%)", xlim=(1, config.setting.epochs), ylim=(0, 103))
         if len(frame):
@@ -101,8 +128,10 @@ def figure3(profile: str, seeds: list[int], stores: list[Path], folder: Path) ->
         figure.suptitle(
             "Labels kept, of all clean and of all noisy samples: DLT (Slide Window), symmetric noise 0.5; mean and "
             f"range of seeds\n{setting_line(profile, len(records))}",
-            x=0.01, ha="left", fontsize=8,
-        )  # fmt: skip
+            x=0.01,
+            ha="left",
+            fontsize=8,
+        )
         return write_figure(figure, frame, Path(folder) / profile / "figure3")
 
 
@@ -164,8 +193,10 @@ def figure4(profile: str, seeds: list[int], stores: list[Path], folder: Path) ->
             "Test accuracy early on, with and without the decreasing threshold: DLT (Slide Window), symmetric noise "
             f"0.5; mean, each seed\n{_fluctuation(frame, config['warmup_epochs'])}"
             f"{setting_line(profile, frame['seed'].nunique())}",
-            x=0.01, ha="left", fontsize=8,
-        )  # fmt: skip
+            x=0.01,
+            ha="left",
+            fontsize=8,
+        )
         return write_figure(figure, frame, Path(folder) / profile / "figure4")
 
 
@@ -196,8 +227,10 @@ def figure6(profile: str, seeds: list[int], stores: list[Path], folder: Path) ->
             arrays = record.losses()
             _draw_gallery(part, KINDS[kind], arrays["hard_originals"], arrays["hard_copies"])
             difference = np.abs(arrays["hard_copies"].astype(int) - arrays["hard_originals"])
-            rows += [{"kind": kind, "image": i, "mean_change": d.mean(), "largest_change": int(d.max())}
-                     for i, d in enumerate(difference)]  # fmt: skip
+            rows += [
+                {"kind": kind, "image": i, "mean_change": d.mean(), "largest_change": int(d.max())}
+                for i, d in enumerate(difference)
+            ]
         title = f"Clean samples and the hard copies made of them\n{setting_line(profile, min(len(there), 1))}"
         figure.suptitle(title, x=0.01, ha="left", fontsize=8)
         return write_figure(figure, pandas.DataFrame(rows), Path(folder) / profile / "figure6")

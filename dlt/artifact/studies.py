@@ -25,7 +25,7 @@ class Variant:
 
 def cifar10(profile: str, method: str, noise: tuple[str, float], seed: int, **more) -> RunConfig:
     """A run on what stands for CIFAR-10 in a profile."""
-    return make_config(profile, dataset_in(profile, "cifar10"), method, *noise, seed, **more)
+    return make_config(profile, dataset_in(profile, "cifar10"), method, *noise, seed=seed, **more)
 
 
 # ---------------------------------------------------------------------- figures
@@ -80,13 +80,13 @@ def rate_runs(profile: str, seed: int) -> dict[tuple[str, str, float], RunConfig
             continue
         for percent in paper.TABLE5[dataset]:
             key = (dataset, "symmetric", percent / 100)
-            runs[key] = make_config(profile, stand_in, "ce", *key[1:], seed)
+            runs[key] = make_config(profile, stand_in, "ce", *key[1:], seed=seed)
         if dataset == "cifar10":  # beyond the paper's table: the very CE runs of Table 1
             for rate in (0.2, 0.3, 0.4):
-                runs[dataset, "asymmetric", rate] = make_config(profile, stand_in, "ce", "asymmetric", rate, seed)
+                runs[dataset, "asymmetric", rate] = make_config(profile, stand_in, "ce", "asymmetric", rate, seed=seed)
         for noise in HUMAN:
             if HUMAN_NOISES[noise][0] == stand_in:
-                config = make_config(profile, stand_in, "ce", noise, 0.0, seed)
+                config = make_config(profile, stand_in, "ce", noise, seed=seed)
                 runs[dataset, noise, config.noise_rate] = config
     return runs
 
@@ -108,20 +108,27 @@ def variants(profile: str) -> list[Variant]:
     windows = {"one batch": 1, "a quarter of an epoch": max(1, steps // 4), "an epoch": steps}
     return [
         Variant("our defaults", "", {}),
-        *(Variant("T_grad", f"{decay} epochs", options(decay_epochs=decay))
-          for decay in dict.fromkeys(round(d * scale) for d in DECAYS) if decay != setting.decay_epochs),
-        *(Variant("T_warm", f"{warm} epochs", options(warmup_epochs=warm))
-          for warm in (setting.warmup_epochs // 2, 2 * setting.warmup_epochs)),
+        *(
+            Variant("T_grad", f"{decay} epochs", options(decay_epochs=decay))
+            for decay in dict.fromkeys(round(d * scale) for d in DECAYS)
+            if decay != setting.decay_epochs
+        ),
+        *(
+            Variant("T_warm", f"{warm} epochs", options(warmup_epochs=warm))
+            for warm in (setting.warmup_epochs // 2, 2 * setting.warmup_epochs)
+        ),
         *(Variant("w of Eq. 7", rate, {"assumed_rate": rate}) for rate in ("realised", "estimated")),
         Variant("detection on", "an augmented view", options(detection="augmented")),
         Variant("mixup partners", "any row (MixMatch's union)", options(partners="union")),
         *(Variant("window s", f"{words} ({s})", options(window=s)) for words, s in windows.items()),
         Variant("threshold from", "the last epoch", options(strategy="last-epoch")),
-        *(Variant("running statistics of", f"{which} images", options(running_statistics=which))
-          for which in ("mixed", "all")),
+        *(
+            Variant("running statistics of", f"{which} images", options(running_statistics=which))
+            for which in ("mixed", "all")
+        ),
         Variant("ramp of lambda_n", "none", options(ramp_epochs=0)),
         Variant("discarded images", "not used (lambda_n = 0)", options(noisy_weight=0.0)),
-    ]  # fmt: skip
+    ]
 
 
 def ablation_run(profile: str, variant: Variant, noise: tuple[str, float], seed: int) -> RunConfig:

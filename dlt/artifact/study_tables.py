@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     import pandas
 
 NOISE_WORDS = {
-    "symmetric": "sym", "asymmetric": "asym", "human-aggre": "human, aggregate", "human-worse": "human, worse",
-}  # fmt: skip
+    "symmetric": "sym",
+    "asymmetric": "asym",
+    "human-aggre": "human, aggregate",
+    "human-worse": "human, worse",
+}
 
 
 def setting_line(profile: str, seeds: int) -> str:
@@ -63,15 +66,34 @@ def collect_rates(profile: str, seeds: list[int], stores: list[Path]) -> "pandas
             if (record := find_record(config, stores)) is None:
                 continue
             theirs, ours = estimates(record)
-            rows.append({
-                "profile": profile, "paper_dataset": dataset, "noise": noise, "nominal": 100 * rate, "seed": seed,
-                "realised": 100 * record.run["label_noise"]["realised_rate"],
-                "paper_rule": 100 * theirs.rate, "our_rule": 100 * ours.rate,
-                "early_epoch": record.config["setting"]["early_epoch"], "first_epoch": ours.epochs[0],
-                "last_epoch": ours.epochs[-1],
-            })  # fmt: skip
-    names = ["profile", "paper_dataset", "noise", "nominal", "seed", "realised", "paper_rule", "our_rule",
-             "early_epoch", "first_epoch", "last_epoch"]  # fmt: skip
+            rows.append(
+                {
+                    "profile": profile,
+                    "paper_dataset": dataset,
+                    "noise": noise,
+                    "nominal": 100 * rate,
+                    "seed": seed,
+                    "realised": 100 * record.run["label_noise"]["realised_rate"],
+                    "paper_rule": 100 * theirs.rate,
+                    "our_rule": 100 * ours.rate,
+                    "early_epoch": record.config["setting"]["early_epoch"],
+                    "first_epoch": ours.epochs[0],
+                    "last_epoch": ours.epochs[-1],
+                }
+            )
+    names = [
+        "profile",
+        "paper_dataset",
+        "noise",
+        "nominal",
+        "seed",
+        "realised",
+        "paper_rule",
+        "our_rule",
+        "early_epoch",
+        "first_epoch",
+        "last_epoch",
+    ]
     return pandas.DataFrame(rows, columns=names)
 
 
@@ -85,12 +107,18 @@ def rates_text(profile: str, frame: "pandas.DataFrame") -> Text:
         published = paper.TABLE5[dataset].get(round(nominal)) if noise == "symmetric" else None
         name = f"{DATA_NAMES[dataset]}, " if frame["paper_dataset"].nunique() > 1 else ""
         few = f" (n={len(part)})" if len(part) < seeds else ""
-        lines.append([
-            f"{name}{NOISE_WORDS.get(noise, noise)} {nominal:.0f}{few}", fixed(part["realised"].mean()),
-            *(cell for rule, error in zip(("paper_rule", "our_rule"), errors, strict=True)
-              for cell in (_mean_deviation(part[rule]), signed(error.mean()), fixed(error.abs().max()))),
-            "" if published is None else f"{published:.1f}",
-        ])  # fmt: skip
+        lines.append(
+            [
+                f"{name}{NOISE_WORDS.get(noise, noise)} {nominal:.0f}{few}",
+                fixed(part["realised"].mean()),
+                *(
+                    cell
+                    for rule, error in zip(("paper_rule", "our_rule"), errors, strict=True)
+                    for cell in (_mean_deviation(part[rule]), signed(error.mean()), fixed(error.abs().max()))
+                ),
+                "" if published is None else f"{published:.1f}",
+            ]
+        )
     notes = [
         "Rates in percent. Error: estimate minus realised rate, the mean over seeds and the largest of a seed. "
         "Symmetric noise may draw the true label again, so on ten classes 0.9 of the nominal rate is realised; "
@@ -136,12 +164,22 @@ def collect_ablations(profile: str, seeds: list[int], stores: list[Path]) -> "pa
             split = [r.epochs()[["precision", "recall"]].tail(LAST_EPOCHS).mean() for r in records.values()]
             precision, recall = 100 * np.mean(split, axis=0) if split else (np.nan, np.nan)
             difference = (last - default).dropna()
-            rows.append({
-                "profile": profile, "noise": noise[0], "rate": noise[1], "choice": variant.choice,
-                "answer": variant.answer, "mean": last.mean(), "std": last.std(), "n": len(last),
-                "difference": difference.mean(), "difference_std": difference.std(),
-                "precision": precision, "recall": recall,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "profile": profile,
+                    "noise": noise[0],
+                    "rate": noise[1],
+                    "choice": variant.choice,
+                    "answer": variant.answer,
+                    "mean": last.mean(),
+                    "std": last.std(),
+                    "n": len(last),
+                    "difference": difference.mean(),
+                    "difference_std": difference.std(),
+                    "precision": precision,
+                    "recall": recall,
+                }
+            )
     return pandas.DataFrame(rows)
 
 
@@ -181,8 +219,20 @@ def collect_hard(profile: str, seeds: list[int], stores: list[Path]) -> "pandas.
         records = found({s: studies.hard_table_runs(profile, s)[kind, levels] for s in seeds}, stores)
         runs = pandas.DataFrame([_kept(record) for record in records.values()])
         rows.append({"profile": profile, "kind": kind, "epsilon": levels / 255, "n": len(runs)} | dict(runs.mean()))
-    names = ["profile", "kind", "epsilon", "n", "clean_kept", "hard_kept", "noisy_kept", "precision", "recall",
-             "precision_original", "auc", "last"]  # fmt: skip
+    names = [
+        "profile",
+        "kind",
+        "epsilon",
+        "n",
+        "clean_kept",
+        "hard_kept",
+        "noisy_kept",
+        "precision",
+        "recall",
+        "precision_original",
+        "auc",
+        "last",
+    ]
     return pandas.DataFrame(rows, columns=names)
 
 
@@ -213,10 +263,27 @@ def hard_text(profile: str, frame: "pandas.DataFrame") -> Text:
     lines = []
     for cell in frame.itertuples():
         kind = words[cell.kind] + (f", epsilon {255 * cell.epsilon:.0f}/255" if cell.epsilon else "")
-        lines.append([kind, *(fixed(getattr(cell, n)) for n in names),
-                      "" if cell.auc != cell.auc else f"{cell.auc:.3f}", fixed(cell.last), str(cell.n)])  # fmt: skip
-    head = ["Hard samples", "clean kept", "hard kept", "noisy kept", "precision", "without hard", "recall", "AUC",
-            "Last", "n"]  # fmt: skip
+        lines.append(
+            [
+                kind,
+                *(fixed(getattr(cell, n)) for n in names),
+                "" if cell.auc != cell.auc else f"{cell.auc:.3f}",
+                fixed(cell.last),
+                str(cell.n),
+            ]
+        )
+    head = [
+        "Hard samples",
+        "clean kept",
+        "hard kept",
+        "noisy kept",
+        "precision",
+        "without hard",
+        "recall",
+        "AUC",
+        "Last",
+        "n",
+    ]
     seeds = int(frame["n"].max())
     notes = [
         f"DLT (Slide Window), symmetric noise 0.5, means of the last {LAST_EPOCHS} epochs, in percent. A hard copy of "

@@ -44,24 +44,26 @@ def collect(table: Table, profile: str, seeds: list[int], stores: list[Path]) ->
             runs = _runs(table, profile, method, column, seeds, stores)
             for metric in METRICS:
                 mean, paper = runs[metric].mean(), table.paper_accuracy(method, column, metric)
-                rows.append({
-                    "profile": profile,
-                    "dataset": dataset_in(profile, column.dataset) or "",
-                    "paper_dataset": column.dataset,
-                    "noise": column.noise,
-                    "rate": column.rate,
-                    "method": method,
-                    "metric": metric,
-                    "mean": mean,
-                    "std": runs[metric].std(),
-                    "n": len(runs),
-                    "paper": paper,
-                    "difference": mean - paper if profile in PROFILES_LIKE_PAPER else float("nan"),
-                    "gain": (runs[metric] - baseline.reindex(runs.index)).mean(skipna=False),
-                    "paper_gain": paper - paper_baseline,
-                    "hours": runs["hours"].sum(),
-                    "device": " and ".join(sorted(set(runs["device"]))),
-                })  # fmt: skip
+                rows.append(
+                    {
+                        "profile": profile,
+                        "dataset": dataset_in(profile, column.dataset) or "",
+                        "paper_dataset": column.dataset,
+                        "noise": column.noise,
+                        "rate": column.rate,
+                        "method": method,
+                        "metric": metric,
+                        "mean": mean,
+                        "std": runs[metric].std(),
+                        "n": len(runs),
+                        "paper": paper,
+                        "difference": mean - paper if profile in PROFILES_LIKE_PAPER else float("nan"),
+                        "gain": (runs[metric] - baseline.reindex(runs.index)).mean(skipna=False),
+                        "paper_gain": paper - paper_baseline,
+                        "hours": runs["hours"].sum(),
+                        "device": " and ".join(sorted(set(runs["device"]))),
+                    }
+                )
     return pandas.DataFrame(rows)
 
 

@@ -64,18 +64,27 @@ TARGETS = {
     target.name: target
     for target in (
         *(_accuracies(table) for name, table in experiments.TABLES.items() if name != "beyond"),
-        Target("table5", "noise rate estimated from losses", partial(_runs, studies.rate_runs),
-               partial(_write_table, study_tables.collect_rates, study_tables.rates_text)),
+        Target(
+            "table5",
+            "noise rate estimated from losses",
+            partial(_runs, studies.rate_runs),
+            partial(_write_table, study_tables.collect_rates, study_tables.rates_text),
+        ),
         _drawn(loss_figures.figure1, "loss of clean and noisy samples under CE and DLT", studies.loss_runs),
         _drawn(split_figures.figure2, "scheme of the last epoch and slide window strategies", lambda *_: []),
         _drawn(split_figures.figure3, "ratio of clean and noisy samples sent to training", studies.ratio_runs),
         _drawn(split_figures.figure4, "test accuracy with and without the decreasing threshold", studies.decay_runs),
         _drawn(loss_figures.figure5, "losses early, late, and their difference", studies.difference_runs),
-        Target("figure6", "hard samples", partial(_runs, studies.hard_runs),
-               partial(_write_figure, split_figures.figure6)),
+        Target(
+            "figure6", "hard samples", partial(_runs, studies.hard_runs), partial(_write_figure, split_figures.figure6)
+        ),
         Target("figure7", "losses of noisy, hard and clean samples", _hard_runs, _write_figure7),
-        Target("ablations", "what the paper leaves open, tried", partial(_runs, studies.ablation_runs),
-               partial(_write_table, study_tables.collect_ablations, study_tables.ablations_text)),
+        Target(
+            "ablations",
+            "what the paper leaves open, tried",
+            partial(_runs, studies.ablation_runs),
+            partial(_write_table, study_tables.collect_ablations, study_tables.ablations_text),
+        ),
         _accuracies(experiments.TABLES["beyond"]),
     )
-}  # fmt: skip
+}

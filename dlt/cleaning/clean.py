@@ -123,9 +123,11 @@ def _check_folds(pictures: Pictures, request: Request) -> None:
         counts = np.bincount(pictures.labels)
         most = min(counts.min(), len(pictures) // LEAST_HELD_OUT)
         if not 2 <= request.folds <= most:
-            raise InputError(f"folds: {request.folds} is not 0 or in 2..{most}: the smallest class, "
-                             f"{pictures.class_names[counts.argmin()]!r}, has {counts.min()} images, and a fold needs "
-                             f"{LEAST_HELD_OUT}")  # fmt: skip
+            raise InputError(
+                f"folds: {request.folds} is not 0 or in 2..{most}: the smallest class, "
+                f"{pictures.class_names[counts.argmin()]!r}, has {counts.min()} images, and a fold needs "
+                f"{LEAST_HELD_OUT}"
+            )
 
 
 def _what(pictures: Pictures, profile: str) -> str:
@@ -134,8 +136,10 @@ def _what(pictures: Pictures, profile: str) -> str:
     if pictures.test is None:
         lines.append("no test set: the accuracies that training shows are agreement with some of the given labels")
     if pictures.skipped:
-        lines.append(f"{counted(len(pictures.skipped), 'file')} left out, unreadable (skipped.csv); the first: "
-                     "{}: {}".format(*next(iter(pictures.skipped.items()))))  # fmt: skip
+        lines.append(
+            f"{counted(len(pictures.skipped), 'file')} left out, unreadable (skipped.csv); the first: "
+            "{}: {}".format(*next(iter(pictures.skipped.items())))
+        )
     return "\n".join(lines)
 
 
@@ -145,10 +149,17 @@ def _configs(request: Request, profile: str, pictures: Pictures, settings: dict)
 
     def config(name: str, rows, test_images, test_labels) -> RunConfig:
         path = request.output / "data" / profile / f"{name}.npz"
-        arrays = {"images": pictures.images[rows], "labels": pictures.labels[rows], "test_images": test_images,
-                  "test_labels": test_labels, "class_names": np.array(pictures.class_names)}  # fmt: skip
+        arrays = {
+            "images": pictures.images[rows],
+            "labels": pictures.labels[rows],
+            "test_images": test_images,
+            "test_labels": test_labels,
+            "class_names": np.array(pictures.class_names),
+        }
         write_atomic(path, npz_bytes(arrays))
-        return make_config(profile, str(path), "dlt-window", "none", 0.0, request.seed, "estimated", **settings)
+        return make_config(
+            profile, str(path), "dlt-window", "none", seed=request.seed, assumed_rate="estimated", **settings
+        )
 
     every = np.arange(len(pictures))
     # Without a test set what is watched is the agreement with some of the given labels; nothing depends on it.
@@ -170,13 +181,19 @@ def _summary(pictures: Pictures, config: RunConfig, store: Path, judged) -> dict
     pairs = suspects.groupby(["given", "suggested"]).size().sort_values(ascending=False).head(10)
     counts = [np.bincount(part["given"], minlength=len(names)).tolist() for part in (judged, suspects)]
     return {
-        "name": pictures.name, "images": len(judged), "skipped": len(pictures.skipped or {}), "classes": len(names),
-        "profile": config.profile, "seed": config.seed, "estimated_noise_rate": round(estimate.rate, 4),
-        "suspects": len(suspects), "suspect_share": round(len(suspects) / len(judged), 4),
+        "name": pictures.name,
+        "images": len(judged),
+        "skipped": len(pictures.skipped or {}),
+        "classes": len(names),
+        "profile": config.profile,
+        "seed": config.seed,
+        "estimated_noise_rate": round(estimate.rate, 4),
+        "suspects": len(suspects),
+        "suspect_share": round(len(suspects) / len(judged), 4),
         "test_accuracy": float(record.epochs()["test_accuracy"].iloc[-1]) if pictures.test else None,
         "by_class": {name: {"images": n, "suspects": s} for name, n, s in zip(names, *counts, strict=True)},
         "frequent": [{"given": names[g], "suggested": names[s], "images": int(n)} for (g, s), n in pairs.items()],
-    }  # fmt: skip
+    }
 
 
 def in_words(summary: dict) -> str:
@@ -215,7 +232,11 @@ def _write(output: Path, pictures: Pictures, config: RunConfig, store: Path, jud
     galleries = page.write_galleries(output, pictures, ranked)
     page.write_page(output, pictures, ranked, summary, in_words(summary), galleries)
     dataset = load(config.dataset, config.profile)
-    about = {"estimated_noise_rate": summary["estimated_noise_rate"], "class_names": list(pictures.class_names),
-             "image_shape": list(pictures.images.shape[1:]), "mean": dataset.mean, "std": dataset.std}  # fmt: skip
+    about = {
+        "estimated_noise_rate": summary["estimated_noise_rate"],
+        "class_names": list(pictures.class_names),
+        "image_shape": list(pictures.images.shape[1:]),
+        "mean": dataset.mean,
+        "std": dataset.std,
+    }
     write_model(read_record(folder_of(store, config)), output / "model", about, tested=pictures.test is not None)
-

@@ -29,8 +29,14 @@ from dlt.harness.training import resolve_device
 
 PLANTED = "symmetric0.2,symmetric0.4,asymmetric0.3"
 FOLDS = 5
-MEASURES = {"average_precision": "average precision", "precision": "precision", "recall": "recall", "f1": "F1",
-            "precision_at_n": "precision at n", "recall_at_n": "recall at n"}  # fmt: skip
+MEASURES = {
+    "average_precision": "average precision",
+    "precision": "precision",
+    "recall": "recall",
+    "f1": "F1",
+    "precision_at_n": "precision at n",
+    "recall_at_n": "recall at n",
+}
 
 
 def compare(profile: str, planted: str, seed: int, folder: Path) -> list[dict]:
@@ -39,10 +45,10 @@ def compare(profile: str, planted: str, seed: int, folder: Path) -> list[dict]:
 
     noise, rate = (planted, 0) if planted in HUMAN_NOISES else re.fullmatch(r"([a-z-]*)(.*)", planted).groups()
     name = next((name for of, name in SETTINGS if of == profile), profile)
-    like = make_config(profile, name, "ce", noise, float(rate or 0), seed)
+    like = make_config(profile, name, "ce", noise, float(rate or 0), seed=seed)
     dataset = load(like.dataset, profile)
     noisy = noisy_labels(dataset, like)
-    wrong = noisy.labels != noisy.clean
+    wrong = noisy.labels != noisy.true_labels
     folder = Path(folder) / f"{profile}-{planted}-s{seed}"
     path = folder / "planted.npz"
     write_atomic(path, npz_bytes({"images": dataset.train.images, "labels": noisy.labels}))
@@ -50,7 +56,7 @@ def compare(profile: str, planted: str, seed: int, folder: Path) -> list[dict]:
     clean(Request(path, folder / "ours", profile, seed=seed))
     judged = pandas.read_csv(folder / "ours" / "labels.csv")
     archive = folder / "ours" / "data" / profile / "planted.npz"
-    dlt = make_config(profile, str(archive), "dlt-window", "none", 0.0, seed, "estimated")
+    dlt = make_config(profile, str(archive), "dlt-window", "none", seed=seed, assumed_rate="estimated")
     budget = dlt.cost + ce_config(dlt).cost
     epochs = round(budget / (FOLDS - 1))  # an epoch of all folds is FOLDS - 1 epochs of all images
     probability = _out_of_sample(profile, dataset, noisy.labels, seed, folder, epochs)
@@ -59,8 +65,15 @@ def compare(profile: str, planted: str, seed: int, folder: Path) -> list[dict]:
     n = int(issues.sum())
     ours = -judged["clean_probability"].to_numpy(), judged["suspect"].to_numpy()
     tools = {"DLT": ours, "cleanlab": (theirs, issues)}
-    about = {"profile": profile, "planted": planted, "seed": seed, "wrong": int(wrong.sum()), "n": n,
-             "ce_epochs": budget, "fold_epochs": epochs}  # fmt: skip
+    about = {
+        "profile": profile,
+        "planted": planted,
+        "seed": seed,
+        "wrong": int(wrong.sum()),
+        "n": n,
+        "ce_epochs": budget,
+        "fold_epochs": epochs,
+    }
     return [about | {"tool": tool} | measures(wrong, *found, n) for tool, found in tools.items()]
 
 
@@ -115,8 +128,16 @@ def to_markdown(frame) -> str:
     lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
     for (planted, tool), part in frame.groupby(["planted", "tool"], sort=False):
         mean = part.mean(numeric_only=True)
-        lines.append([planted, tool, str(len(part)), f"{mean['wrong']:.0f}", f"{mean['flagged']:.0f}",
-                      *(f"{100 * mean[name]:.1f}" for name in MEASURES)])  # fmt: skip
+        lines.append(
+            [
+                planted,
+                tool,
+                str(len(part)),
+                f"{mean['wrong']:.0f}",
+                f"{mean['flagged']:.0f}",
+                *(f"{100 * mean[name]:.1f}" for name in MEASURES),
+            ]
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 

@@ -46,8 +46,12 @@ def _gallery(pictures: Pictures, worst: dict):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1.05 * WORST + 1.2, 1.35 * len(worst) + 0.5), layout="constrained")
-    figure.suptitle("Most suspicious labels of each class: labelled (left), suggested (above), probability that the "
-                    "label is right", x=0.01, ha="left", fontsize=8)  # fmt: skip
+    figure.suptitle(
+        "Most suspicious labels of each class: labelled (left), suggested (above), probability that the label is right",
+        x=0.01,
+        ha="left",
+        fontsize=8,
+    )
     for panels, (name, rows) in zip(figure.subplots(len(worst), WORST, squeeze=False), worst.items(), strict=True):
         for panel in panels:
             panel.set_axis_off()
@@ -75,8 +79,14 @@ def write_page(output: Path, pictures: Pictures, ranked, summary: dict, words: s
     )
     links = "".join(f' <a href="{file.name}">Gallery {i}</a>.' for i, file in enumerate(galleries, 1))
     more = f"The first {len(shown)} of {len(ranked)}; all are in" if len(shown) < len(ranked) else "Also as a file:"
-    text = _PAGE.format(title=html.escape(f"{summary['name']}: suspicious labels"), words=html.escape(words),
-                        classes=classes, rows=rows, more=more, links=links)  # fmt: skip
+    text = _PAGE.format(
+        title=html.escape(f"{summary['name']}: suspicious labels"),
+        words=html.escape(words),
+        classes=classes,
+        rows=rows,
+        more=more,
+        links=links,
+    )
     write_atomic(output / "index.html", text)
     return output / "index.html"
 
@@ -87,8 +97,11 @@ def _row(pictures: Pictures, suspect) -> str:
     kind = "png" if pictures.root is None else "jpeg"
     image = f'<img alt="" src="data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}">'
     numbers = (suspect.clean_probability, suspect.early_loss, suspect.late_loss)
-    cells = [image, *map(html.escape, (suspect.file, suspect.given_label, suspect.suggested_label)),
-             *(f"{number:.2g}" for number in numbers)]  # fmt: skip
+    cells = [
+        image,
+        *map(html.escape, (suspect.file, suspect.given_label, suspect.suggested_label)),
+        *(f"{number:.2g}" for number in numbers),
+    ]
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 

@@ -43,14 +43,16 @@ def judge(config: RunConfig, store: Path, labels: np.ndarray, predicted: np.ndar
     losses = read_record(folder_of(store, ce_config(config))).losses()
     early = min(config.setting.early_epoch, config.setting.epochs)
     suggested = predicted.argmax(1)
-    return pandas.DataFrame({
-        "given": labels,
-        "suggested": suggested,
-        "suspect": suggested != labels,
-        "clean_probability": predicted[np.arange(len(labels)), labels],
-        "early_loss": losses[f"loss_{early}"].astype(float),
-        "late_loss": losses[f"loss_{config.setting.epochs}"].astype(float),
-    })  # fmt: skip
+    return pandas.DataFrame(
+        {
+            "given": labels,
+            "suggested": suggested,
+            "suspect": suggested != labels,
+            "clean_probability": predicted[np.arange(len(labels)), labels],
+            "early_loss": losses[f"loss_{early}"].astype(float),
+            "late_loss": losses[f"loss_{config.setting.epochs}"].astype(float),
+        }
+    )
 
 
 def fold_parts(labels: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -20,9 +20,21 @@ from dlt.harness.datasets import Dataset, Images, normalisation
 from dlt.harness.errors import InputError
 
 CLASSES = (
-    "T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Downcoat", "Suit",
-    "Shawl", "Dress", "Vest", "Underwear",
-)  # fmt: skip
+    "T-Shirt",
+    "Shirt",
+    "Knitwear",
+    "Chiffon",
+    "Sweater",
+    "Hoodie",
+    "Windbreaker",
+    "Jacket",
+    "Downcoat",
+    "Suit",
+    "Shawl",
+    "Dress",
+    "Vest",
+    "Underwear",
+)
 # As in DivideMix, whose recipe is taken over: channel statistics, pixels of the shorter side, of a crop.
 MEAN, STD = (0.6959, 0.6537, 0.6371), (0.3113, 0.3192, 0.3214)
 SHORTER_SIDE, CROP = 256, 224

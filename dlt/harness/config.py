@@ -12,7 +12,7 @@ from typing import get_args
 from dlt.harness.arrays import sha256_of
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_NOISES, NOISES
-from dlt.harness.method import HARD_SAMPLES, load_method
+from dlt.harness.method import HARD_SAMPLES, load_method, preset_options
 from dlt.harness.networks import check_network
 
 # Raised by hand whenever a change alters what a run computes: old records then count as not run.
@@ -60,8 +60,9 @@ _MINI = Setting("preact-mini", 100, 50, 128, 0.05, 16, 16, 20, 16, 10, threads=1
 _SHORT = Setting("preact-resnet18", 40, 20, 128, 0.02, 5, 5, 200, 8, 5, precision="bf16")
 _PAPER = Setting("preact-resnet18", 300, 150, 128, 0.02, 10, 10, 200, 16, 30, precision="bf16")
 # DivideMix's recipe; its batch is 32 labelled and 32 unlabelled images, its epoch 1,000 batches of 32.
-_CLOTHING = Setting("resnet50", 80, 40, 64, 0.002, 1, 10, 200, 16, 8, precision="bf16", weight_decay=1e-3,
-                    epoch_samples=32000)  # fmt: skip
+_CLOTHING = Setting(
+    "resnet50", 80, 40, 64, 0.002, 1, 10, 200, 16, 8, precision="bf16", weight_decay=1e-3, epoch_samples=32000
+)
 
 # Fields that say nothing about a run beyond its `method_config` and `loss_epochs`.
 THROUGH_METHOD = {"warmup_epochs", "decay_epochs", "window", "ramp_epochs", "early_epoch"}
@@ -167,14 +168,14 @@ class RunConfig:
         runs = [
             clean_ce_config(self) if self.hard == "adversarial" else None,
             ce_config(self) if self.assumed_rate == "estimated" else None,
-            load_method(self.method)[0].requires(self),
+            load_method(self.method).requires(self),
         ]
         return list({r.name: r for run in runs if run is not None for r in [*run.required, run]}.values())
 
     @property
     def cost(self) -> float:
         """Work in epochs of plain CE training, by the method's cost model."""
-        method, _ = load_method(self.method)
+        method = load_method(self.method)
         rows = 1 if self.hard == "none" else 2 - self.noise_rate  # with a copy of every clean one
         return rows * sum(method.epoch_cost(epoch, self) for epoch in range(1, self.setting.epochs + 1))
 
@@ -185,9 +186,20 @@ def _without_defaults(config) -> dict:
 
 
 def make_config(
-    profile, dataset, method, noise="symmetric", noise_rate=0.0, seed=1, assumed_rate="nominal",
-    options=None, loss_epochs=None, hard="none", epsilon=EPSILON, **overrides,
-) -> RunConfig:  # fmt: skip
+    profile: str,
+    dataset: str,
+    method: str,
+    noise: str = "symmetric",
+    noise_rate: float = 0.0,
+    *,
+    seed: int = 1,
+    assumed_rate: str | float = "nominal",
+    options: dict | None = None,
+    loss_epochs: tuple | None = None,
+    hard: str = "none",
+    epsilon: float = EPSILON,
+    **overrides,
+) -> RunConfig:
     """Check every field and fill in what is not given. Raises InputError naming field and value.
 
     `options` are hyper-parameters of the method; `overrides` are fields of `Setting`; `loss_epochs` None are
@@ -228,7 +240,7 @@ def make_config(
         raise InputError(f"assumed-rate: {assumed_rate} is outside [0, 1)")
     if not 0 <= seed < 2**32:
         raise InputError(f"seed: {seed} is outside [0, 2^32)")
-    method_class, _ = load_method(method)
+    method_class = load_method(method)
     check_network(setting.network)
     if loss_epochs is None:
         loss_epochs = setting.estimation_epochs if method_class.keeps_losses else ()
@@ -239,8 +251,22 @@ def make_config(
         raise InputError(f"dataset: {dataset} is not a file")
     digest = sha256_of(dataset) if dataset.endswith(".npz") else ""
     source = sha256_of(inspect.getfile(method_class)) if ":" in method else ""
-    config = RunConfig(profile, dataset, method, noise, float(noise_rate), seed, assumed_rate, setting,
-                       {}, epochs, hard, epsilon if hard == "adversarial" else EPSILON, digest, source)  # fmt: skip
+    config = RunConfig(
+        profile,
+        dataset,
+        method,
+        noise,
+        float(noise_rate),
+        seed,
+        assumed_rate,
+        setting,
+        {},
+        epochs,
+        hard,
+        epsilon if hard == "adversarial" else EPSILON,
+        digest,
+        source,
+    )
     return dataclasses.replace(config, method_config=_method_config(config, options or {}))
 
 
@@ -261,8 +287,16 @@ def _check_setting(setting: Setting) -> None:
     for name in ("epochs", "batch_size", "window", "threads", "processes"):
         if (value := getattr(setting, name)) is not None and value < 1:
             raise InputError(f"setting: {name}: {value} is not at least 1")
-    for name in ("drop_after", "warmup_epochs", "decay_epochs", "ramp_epochs", "learning_rate", "momentum",
-                 "weight_decay", "epoch_samples"):  # fmt: skip
+    for name in (
+        "drop_after",
+        "warmup_epochs",
+        "decay_epochs",
+        "ramp_epochs",
+        "learning_rate",
+        "momentum",
+        "weight_decay",
+        "epoch_samples",
+    ):
         if not 0 <= getattr(setting, name) < math.inf:
             raise InputError(f"setting: {name}: {getattr(setting, name)} is not at least 0 and finite")
     if setting.precision not in ("fp32", "bf16"):
@@ -272,14 +306,21 @@ def _check_setting(setting: Setting) -> None:
 def ce_config(config: RunConfig) -> RunConfig:
     """Plain CE training on the same data, noise, seed and setting: the very run of the tables' CE row."""
     return make_config(
-        config.profile, config.dataset, "ce", config.noise, config.noise_rate, config.seed, hard=config.hard,
-        epsilon=config.epsilon, **vars(config.setting),
-    )  # fmt: skip
+        config.profile,
+        config.dataset,
+        "ce",
+        config.noise,
+        config.noise_rate,
+        seed=config.seed,
+        hard=config.hard,
+        epsilon=config.epsilon,
+        **vars(config.setting),
+    )
 
 
 def clean_ce_config(config: RunConfig) -> RunConfig:
     """Plain CE training on the same data without label noise: the network that adversarial copies are made to fool."""
-    return make_config(config.profile, config.dataset, "ce", "none", 0.0, config.seed, **vars(config.setting))
+    return make_config(config.profile, config.dataset, "ce", "none", seed=config.seed, **vars(config.setting))
 
 
 def config_from_dict(values: dict) -> RunConfig:
@@ -290,7 +331,7 @@ def config_from_dict(values: dict) -> RunConfig:
 
 def _method_config(config: RunConfig, options: dict) -> dict:
     """The method's hyper-parameters: its class's defaults, then this setting's, then the user's."""
-    method, preset = load_method(config.method)
+    method, preset = load_method(config.method), preset_options(config.method)
     _check_fields(config.method, method.Config, options)
     method_config = method.Config(**method.setting_defaults(config) | preset | options)
     try:

@@ -137,7 +137,7 @@ class NoisyLabels:
     """The labels training sees beside the true ones; numpy int64, both (N,)."""
 
     labels: np.ndarray
-    clean: np.ndarray
+    true_labels: np.ndarray
     num_classes: int
     nominal: float  # the rate asked for, in [0, 1)
     hard: np.ndarray | None = None  # (N,) bool: which are hard copies of clean rows (Section 3.3); None: none
@@ -145,7 +145,7 @@ class NoisyLabels:
     @property
     def realised(self) -> float:
         """Share of labels that differ from the true ones, in [0, 1]."""
-        return float((self.labels != self.clean).mean())
+        return float((self.labels != self.true_labels).mean())
 
     @property
     def sha256(self) -> str:
@@ -158,7 +158,7 @@ class NoisyLabels:
         The row of a class without images is zero.
         """
         counts = np.zeros((self.num_classes, self.num_classes))
-        np.add.at(counts, (self.clean, self.labels), 1)
+        np.add.at(counts, (self.true_labels, self.labels), 1)
         return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 

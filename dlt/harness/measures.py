@@ -35,7 +35,7 @@ def epoch_measures(
     """
     loss = losses.float().cpu().numpy()
     seen = ~np.isnan(loss)
-    loss, labels, true_labels = loss[seen], noisy_labels.labels[seen], noisy_labels.clean[seen]
+    loss, labels, true_labels = loss[seen], noisy_labels.labels[seen], noisy_labels.true_labels[seen]
     noisy = labels != true_labels
     hard = np.zeros_like(noisy) if noisy_labels.hard is None else noisy_labels.hard[seen]
     clean = ~noisy & ~hard
@@ -52,11 +52,15 @@ def epoch_measures(
     counts = {"clean_kept": int((kept & clean).sum()), "noisy_kept": int((kept & noisy).sum())}
     if hard.any():
         counts["hard_kept"] = int((kept & hard).sum())
-    return row | counts | {
-        "precision": _ratio(found, discarded),
-        "recall": _ratio(found, noisy.sum()),
-        "pseudo_label_accuracy": _ratio((guessed & (pseudo_labels == true_labels)).sum(), guessed.sum()),
-    }
+    return (
+        row
+        | counts
+        | {
+            "precision": _ratio(found, discarded),
+            "recall": _ratio(found, noisy.sum()),
+            "pseudo_label_accuracy": _ratio((guessed & (pseudo_labels == true_labels)).sum(), guessed.sum()),
+        }
+    )
 
 
 def _ratio(part, whole) -> float:
@@ -142,8 +146,11 @@ def code_version() -> dict[str, str]:
     try:
         commit = subprocess.run(
             ["git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True, text=True, check=True, timeout=10,
-        ).stdout.strip()  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         commit = "unknown"
     return {"commit": commit, "source_sha256": digest.hexdigest()[:16]}

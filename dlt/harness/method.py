@@ -109,15 +109,21 @@ def resolve(path: str):
     return getattr(importlib.import_module(module), attribute)
 
 
-def load_method(name: str) -> tuple[type[Method], dict]:
-    """The class of a method id or of `package.module:Class`, and the options that the id stands for."""
+def preset_options(name: str) -> dict:
+    """The options that a method id stands for; none for a class of the user's own."""
+    _, preset = METHODS.get(name, (name, {}))
+    return preset
+
+
+def load_method(name: str) -> type[Method]:
+    """The class of a method id or of `package.module:Class`."""
     if name not in METHODS and ":" not in name:
         raise InputError(f"method: {name!r} is not one of {', '.join(METHODS)}, nor a package.module:Class")
-    path, preset = METHODS.get(name, (name, {}))
+    path, _ = METHODS.get(name, (name, {}))
     try:
         method = resolve(path)
     except Exception as error:  # the user's file may fail in any way
         raise InputError(f"method: cannot import {path!r} ({type(error).__name__}: {error})") from error
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise InputError(f"method: {path!r} is not a subclass of dlt.Method")
-    return method, preset
+    return method

@@ -47,17 +47,23 @@ class Run:
         self.num_classes = dataset.num_classes
         self.assumed_rate = self._assumed_rate()
 
-        method_class, _ = load_method(config.method)
+        method_class = load_method(config.method)
         self.networks = [
-            build_network(self.setting.network, self.train_images.shape[0], self.num_classes,
-                          self._key(0, f"weights {i}")).to(device)
+            build_network(
+                self.setting.network, self.train_images.shape[0], self.num_classes, self._key(0, f"weights {i}")
+            ).to(device)
             for i in range(method_class.networks)
-        ]  # fmt: skip
+        ]
         self.optimizers = [
-            torch.optim.SGD(network.parameters(), lr=self.setting.learning_rate, fused=True,
-                            momentum=self.setting.momentum, weight_decay=self.setting.weight_decay)
+            torch.optim.SGD(
+                network.parameters(),
+                lr=self.setting.learning_rate,
+                fused=True,
+                momentum=self.setting.momentum,
+                weight_decay=self.setting.weight_decay,
+            )
             for network in self.networks
-        ]  # fmt: skip
+        ]
         self.parallel: Parallel | None = None  # set where several processes share the work
         self.epoch = 0
         self.method: Method = method_class(method_class.Config(**config.method_config), self)
@@ -80,8 +86,8 @@ class Run:
     def _with_hard_copies(self, dataset: Dataset) -> Dataset:
         """The training set with one hard copy of every clean row behind it, and its labels in `noisy_labels`."""
         config, noisy, train = self.config, self.noisy_labels, dataset.train
-        clean = noisy.labels == noisy.clean
-        images, labels = train.images[clean], noisy.clean[clean]
+        clean = noisy.labels == noisy.true_labels
+        images, labels = train.images[clean], noisy.true_labels[clean]
         make = resolve(HARD_SAMPLES[config.hard])
         if config.hard == "adversarial":
             from torchvision.transforms import Normalize  # here, because it takes a second
@@ -95,9 +101,9 @@ class Run:
         _, first = np.unique(labels, return_index=True)
         self.examples = {"hard_originals": train.images[clean][first], "hard_copies": images[first]}
         hard = np.repeat([False, True], [len(clean), len(images)])
-        both = (np.concatenate((values, labels)) for values in (noisy.labels, noisy.clean))
+        both = (np.concatenate((values, labels)) for values in (noisy.labels, noisy.true_labels))
         self.noisy_labels = NoisyLabels(*both, noisy.num_classes, noisy.nominal, hard)
-        train = replace(train, images=np.concatenate((train.images, images)), labels=self.noisy_labels.clean)
+        train = replace(train, images=np.concatenate((train.images, images)), labels=self.noisy_labels.true_labels)
         return replace(dataset, train=train)
 
     # ------------------------------------------------------------------ randomness
@@ -268,12 +274,11 @@ def noisy_labels(dataset: Dataset, config: RunConfig, data_dir: str | None = Non
         labels = human(train.labels, config.noise, data_folder(data_dir), train.rows)
         return NoisyLabels(labels, train.labels, dataset.num_classes, config.noise_rate)
     if config.noise == "instance":
-        labels = instance_dependent(train.images, train.labels, config.noise_rate, dataset.num_classes, config.seed,
-                                    dataset.mean, dataset.std)  # fmt: skip
+        labels = instance_dependent(
+            train.images, train.labels, config.noise_rate, dataset.num_classes, config.seed, dataset.mean, dataset.std
+        )
         return NoisyLabels(labels, train.labels, dataset.num_classes, config.noise_rate)
-    return corrupt(
-        train.labels, config.noise, config.noise_rate, dataset.num_classes, config.seed, config.dataset
-    )
+    return corrupt(train.labels, config.noise, config.noise_rate, dataset.num_classes, config.seed, config.dataset)
 
 
 def balanced_rows(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:

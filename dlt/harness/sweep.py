@@ -43,10 +43,16 @@ class End(Enum):
 
 
 def sweep(
-    configs: list[RunConfig], store: Path, device: str, workers: int, data_dir: str | None = None,
-    say: Callable[[str], None] = print, deadline: float = math.inf,
-    seconds: Callable[[RunConfig], float] = lambda config: 0.0, cluster=None,
-) -> dict[str, str]:  # fmt: skip
+    configs: list[RunConfig],
+    store: Path,
+    device: str,
+    workers: int,
+    data_dir: str | None = None,
+    say: Callable[[str], None] = print,
+    deadline: float = math.inf,
+    seconds: Callable[[RunConfig], float] = lambda config: 0.0,
+    cluster=None,
+) -> dict[str, str]:
     """Train every configuration that has no finished record in `store`, after the runs that they require.
 
     A run that fails, or a worker that dies, does not stop the others: returned are the names of the
@@ -161,9 +167,13 @@ def _work(connection: Connection, store: Path, device: str, data_dir: str | None
 
 
 def attempt(
-    config: RunConfig, store: Path, device: str, data_dir: str | None, deadline: float,
+    config: RunConfig,
+    store: Path,
+    device: str,
+    data_dir: str | None,
+    deadline: float,
     report: Callable[[dict], None] = lambda row: None,
-) -> End | str:  # fmt: skip
+) -> End | str:
     """Train one run in this process until its end or the `deadline`: how it ended, or a line saying why it failed.
 
     `report` is given the row of every epoch.
@@ -197,14 +207,20 @@ class Bar:
         self._say = say
         total = sum(config.cost for config in configs)
         interval = 0.1 if sys.stderr.isatty() else 30  # a file is not filled with bars
-        self._bar = tqdm(total=total, unit="CE-epoch", file=sys.stderr, smoothing=0.05, dynamic_ncols=True,
-                         mininterval=interval, maxinterval=max(interval, 10),
-                         bar_format="{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} CE-epochs "
-                                    "[{elapsed}, {remaining} left]{postfix}")  # fmt: skip
+        self._bar = tqdm(
+            total=total,
+            unit="CE-epoch",
+            file=sys.stderr,
+            smoothing=0.05,
+            dynamic_ncols=True,
+            mininterval=interval,
+            maxinterval=max(interval, 10),
+            bar_format="{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} CE-epochs [{elapsed}, {remaining} left]{postfix}",
+        )
         self._done = {config.name: 0.0 for config in configs}
 
     def epoch(self, config: RunConfig, row: dict) -> None:
-        method, _ = load_method(config.method)
+        method = load_method(config.method)
         done = sum(method.epoch_cost(epoch, config) for epoch in range(1, row["epoch"] + 1))
         self._bar.set_postfix_str(f"{config.method} {row['epoch']}/{config.setting.epochs}", refresh=False)
         self._advance(config, done)

@@ -30,9 +30,12 @@ def resolve_device(name: str) -> torch.device:
 
 
 def train(
-    config: RunConfig, store: Path, device: str = "auto", data_dir: str | None = None,
+    config: RunConfig,
+    store: Path,
+    device: str = "auto",
+    data_dir: str | None = None,
     checkpoint_seconds: float = 10,
-) -> Iterator[dict[str, float]]:  # fmt: skip
+) -> Iterator[dict[str, float]]:
     """Train `config` to its end, yielding each epoch's row; a run that was stopped goes on where it was.
 
     The runs that it requires must be finished in `store`. A finished run yields nothing. At most
@@ -209,8 +212,10 @@ def evaluate(
     if record is None or not path.is_file():
         raise InputError(f"folder: {folder} holds no finished run with weights.safetensors")
     if record.config.get("data_sha256") and not dataset:
-        raise InputError("dataset: give --dataset, the .npz file that the run was trained on (those of `clean` lie in "
-                         "data/ beside runs/)")  # fmt: skip
+        raise InputError(
+            "dataset: give --dataset, the .npz file that the run was trained on (those of `clean` lie in "
+            "data/ beside runs/)"
+        )
     config = config_from_dict(record.config | ({"dataset": dataset} if dataset else {}))
     run = Run(config, resolve_device(device), data_dir, Path(folder).resolve().parent.parent)
     load_weights(path, run.networks)
