@@ -13,12 +13,15 @@ Different from the authors' code: NumPy and the mixture draw from the run's keye
 unseeded); 300 epochs, not 301; lambda_u is that of their appendix for the setting, not one default for
 all (the most frequent complaint about their code); one network is reported where the DLT paper does so;
 on Clothing1M both networks see the same images in an epoch, warm-up takes half as many, and the rows of U,
-whose loss has no weight there, still count in the mean prediction.
+whose loss has no weight there, are in the mixed forward and count in the mean prediction. The forwards that
+guess go X, X, U, U, theirs U, U, X, X, which weights batch norm's running statistics otherwise; where a pass
+over U ends, the next one goes on in the same batch, theirs begins a new one.
 
 `DivideMixDLT` is DLT* of the DLT paper's Table 4: the same, with a dynamic loss threshold instead of the
 mixture and w fixed at w_b = 0.5.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,7 +32,7 @@ from torch.nn import functional as F
 
 from dlt.harness.method import Batch, Method
 from dlt.harness.networks import evaluating
-from dlt.semisupervised import MIXUP_ALPHAS, mixup, noisy_weight, prior_regularizer, sharpen
+from dlt.semisupervised import MIXUP_ALPHAS, mixup, noisy_weight_for, prior_regularizer, sharpen
 from dlt.threshold import LastEpoch, selection_proportion
 
 HISTORY = 5  # epochs whose losses are averaged at a noise rate of 0.9, where every epoch has all rows
@@ -68,7 +71,7 @@ class DivideMix(Method):
         return {
             "warmup_epochs": setting.warmup_epochs,
             "ramp_epochs": setting.ramp_epochs,
-            "unlabelled_weight": noisy_weight(run_config.num_classes, noise, run_config.believed_rate, dataset),
+            "unlabelled_weight": noisy_weight_for(run_config.num_classes, noise, run_config.believed_rate, dataset),
             "mixup_alpha": MIXUP_ALPHAS.get(dataset, cls.Config.mixup_alpha),
             "confidence_penalty": noise.startswith("asymmetric") or dataset == "clothing1m",
         }
@@ -143,7 +146,7 @@ class DivideMix(Method):
         size = max(self.run.setting.batch_size // 2, 1)
         labelled, unlabelled = rows[clean], rows[~clean]
         batches = self._shuffled(labelled).split(size)
-        passes = -(-size * len(batches) // max(len(unlabelled), 1))
+        passes = math.ceil(size * len(batches) / max(len(unlabelled), 1))
         others = torch.cat([self._shuffled(unlabelled) for _ in range(passes)]).split(size)
         if not len(unlabelled):
             others = [unlabelled] * len(batches)
@@ -179,10 +182,13 @@ class DivideMix(Method):
         rows = sum(map(len, views))
         partners = torch.randperm(rows, generator=run.generator("mixup partners"), device=batch.index.device)
         w = self.splits[batch.network][1][batch.index, None]
-        return self.step(batch.network, views, run.labels[batch.index], w, partners, *weights)
+        # The last batches of an epoch have other sizes in every epoch: each would be compiled anew.
+        full = max(run.setting.batch_size // 2, 1)
+        step = self.step if all(len(rows) == full for rows in sets) else self._step
+        return step(batch.network, views, run.labels[batch.index], w, partners, *weights)
 
     def _step(self, network: int, views: list[Tensor], labels, w, partners, weight, unlabelled_weight) -> Tensor:
-        """The loss of a batch, without a draw or a wait for the device: one graph for each shape and network."""
+        """The loss of a batch, without a draw or a wait for the device: one graph for each network."""
         targets = self._targets(network, views, labels, w)
         count = 2 * len(labels)
         views = torch.cat(views)

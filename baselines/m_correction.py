@@ -20,10 +20,11 @@ evaluation mode, under the mixture fitted at the start of the epoch; predictions
 so that batch norm's running statistics also see the unmixed images.
 
 Different from the authors' code: optimiser and schedule are those that the DLT paper imposes on all
-methods, so that bootstrapping starts at epoch 156 (`bootstrap_epoch` 106 is theirs). They track losses and
-fit the mixture after every epoch; before bootstrapping nothing reads it, so it is not done. B is computed
-before the batch's training forwards, not after. The regulariser counts all classes. A component's variance
-is kept above 1e-8, below which only losses fall that are all but equal: such samples count as clean.
+methods, so that bootstrapping starts at epoch 156, the sixth of the lower rate; their scheduler steps at the
+beginning of an epoch, so that their epoch 106 is the seventh. They track losses and fit the mixture after
+every epoch; before bootstrapping nothing reads it, so it is not done. B is computed before the batch's
+training forwards, not after. The regulariser counts all classes. A component's variance is kept above 1e-8,
+below which only losses fall that are all but equal: such samples count as clean.
 
 DLT does not name the variant it reports. Its CIFAR-10 numbers are nearest to M-DYR-H in the authors' README,
 its CIFAR-100 numbers to MD-DYR-SH: hence the default by the number of classes.

@@ -21,7 +21,7 @@ from dlt.semisupervised import (
     mixup,
     mixup_partners,
     noisy_loss,
-    noisy_weight,
+    noisy_weight_for,
     prior_regularizer,
     sharpen,
 )
@@ -55,7 +55,8 @@ class DLT(Method):
         mixup_alpha: float = 4.0
         """Of the Beta distribution of the mixup weight; not given, DivideMix's."""
         detection: str = "plain"
-        """What the detection loss [4] sees: the "plain" image, or an "augmented" view."""
+        """Which loss judges [4]: that of the "plain" image or of an "augmented" view, both in evaluation mode, or the
+        "training" loss of an augmented view, with the batch's own statistics: lines 4 and 6 taken as one l."""
         partners: str = "clean"
         """Rows are mixed with "clean" ones (the text of 3.1.2) or with any of the batch ("union": MixMatch)."""
         running_statistics: str = "unmixed"
@@ -72,7 +73,9 @@ class DLT(Method):
             "ramp_epochs": setting.ramp_epochs,
             "noisy_weight": None
             if run_config.assumed_rate == "estimated"
-            else noisy_weight(run_config.num_classes, run_config.noise, run_config.believed_rate, run_config.dataset),
+            else noisy_weight_for(
+                run_config.num_classes, run_config.noise, run_config.believed_rate, run_config.dataset
+            ),
             "mixup_alpha": MIXUP_ALPHAS.get(run_config.dataset, cls.Config.mixup_alpha),
         }
 
@@ -80,7 +83,7 @@ class DLT(Method):
     def check(cls, run_config, config) -> None:
         allowed = {
             "strategy": ("window", "last-epoch"),
-            "detection": ("plain", "augmented"),
+            "detection": ("plain", "augmented", "training"),
             "partners": ("clean", "union"),
             "running_statistics": ("unmixed", "mixed", "all"),
         }
@@ -99,18 +102,19 @@ class DLT(Method):
     @classmethod
     def epoch_cost(cls, epoch: int, run_config) -> float:
         """Detection 1/3, K pseudo-label forwards of 1/3 each, K training views of 1: 3.0 for K = 2."""
-        warmup, views = run_config.method_config["warmup_epochs"], run_config.method_config["views"]
-        if epoch <= warmup:
-            return 1.0 if epoch < warmup else 4 / 3
-        return (1 + 4 * views) / 3
+        config = cls.Config(**run_config.method_config)
+        if epoch > config.warmup_epochs:
+            return (1 + 4 * config.views) / 3
+        fills_window = epoch == config.warmup_epochs and config.detection != "training"
+        return 4 / 3 if fills_window else 1.0
 
     def __init__(self, config, run):
         super().__init__(config, run)
         self.threshold = SlideWindow(config.window) if config.strategy == "window" else LastEpoch()
         self.step = run.compiled(self._step)
-        self.noisy_weight = config.noisy_weight
-        if self.noisy_weight is None:
-            self.noisy_weight = noisy_weight(run.num_classes, run.config.noise, run.assumed_rate, run.config.dataset)
+        self.lambda_n = config.noisy_weight
+        if self.lambda_n is None:
+            self.lambda_n = noisy_weight_for(run.num_classes, run.config.noise, run.assumed_rate, run.config.dataset)
 
     def start_epoch(self, epoch: int) -> None:
         config = self.config
@@ -126,9 +130,11 @@ class DLT(Method):
 
     def _warmup_loss(self, index: Tensor) -> Tensor:
         """[5-7] Cross-entropy on one view; the last warm-up epoch fills the window for the first thresholds."""
-        losses = F.cross_entropy(self.run.forward(self.run.augmented(index)), self.run.labels[index], reduction="none")
+        labels = self.run.labels[index]
+        losses = F.cross_entropy(self.run.forward(self.run.augmented(index)), labels, reduction="none")
         if self.run.epoch == self.config.warmup_epochs:
-            self.threshold.record(self._detection_losses(self._detection_images(index), self.run.labels[index]))
+            same = self.config.detection == "training"
+            self.threshold.record(losses if same else self._detection_losses(self._detection_images(index), labels))
         self.run.record(index, losses)
         return losses.mean()
 
@@ -137,10 +143,10 @@ class DLT(Method):
 
     @torch.no_grad()
     def _detection_losses(self, images: Tensor, labels: Tensor) -> Tensor:
-        """[4] (B,) cross-entropy losses of Eq. 1 by which samples are judged, in evaluation mode."""
-        run = self.run
-        with evaluating(run.networks[0]):
-            return F.cross_entropy(run.forward(images), labels, reduction="none")
+        """[4] (B,) cross-entropy losses of Eq. 1 by which samples are judged."""
+        training = self.config.detection == "training"
+        with self._moving_statistics("unmixed") if training else evaluating(self.run.networks[0]):
+            return F.cross_entropy(self.run.forward(images), labels, reduction="none")
 
     def _dlt_loss(self, index: Tensor) -> Tensor:
         """[4, 9-22] One step of DLT after warm-up: what it needs is drawn, what it found is noted."""
@@ -150,7 +156,7 @@ class DLT(Method):
         views = torch.cat([run.augmented(index) for _ in range(config.views)])
         keys = torch.rand((2, len(views)), generator=run.generator("mixup partners"), device=views.device)
         weight = run.numpy_generator("mixup weight").beta(config.mixup_alpha, config.mixup_alpha)
-        weights = run.scalars(max(weight, 1 - weight), self._noisy_weight())
+        weights = run.scalars(max(weight, 1 - weight), self._ramped_lambda_n())
         loss, losses, clean, pseudo_labels = self.step(images, views, run.labels[index], tau, keys, *weights)
         self.threshold.record(losses)
         self.taus.append(tau)
@@ -158,7 +164,7 @@ class DLT(Method):
         self.steps += 1
         return loss
 
-    def _step(self, images, views, labels, tau, keys, weight, noisy_weight) -> tuple[Tensor, ...]:
+    def _step(self, images, views, labels, tau, keys, weight, lambda_n) -> tuple[Tensor, ...]:
         """The loss L of Eq. 6; the detection losses, which are <= tau, and the pseudo-labels (B, C).
 
         No draw, no index that depends on the split, no wait for the device: one graph serves every batch.
@@ -174,7 +180,7 @@ class DLT(Method):
         with self._moving_statistics("mixed"):
             logits = run.forward(mixup(views, partners, weight))
         targets = mixup(targets, partners, weight)
-        loss = clean_loss(logits, targets, clean) + noisy_weight.float() * noisy_loss(logits, targets, ~clean)
+        loss = clean_loss(logits, targets, clean) + lambda_n.float() * noisy_loss(logits, targets, ~clean)
         return loss + config.regularizer_weight * prior_regularizer(logits.softmax(1)), losses, kept, pseudo_labels
 
     @torch.no_grad()
@@ -193,13 +199,13 @@ class DLT(Method):
         moving = self.config.running_statistics in (images, "all")
         return contextlib.nullcontext() if moving else batch_statistics(self.run.networks[0])
 
-    def _noisy_weight(self) -> float:
+    def _ramped_lambda_n(self) -> float:
         """lambda_n at this step: it grows linearly over `ramp_epochs` from the end of warm-up on."""
         config = self.config
         if not config.ramp_epochs:
-            return self.noisy_weight
+            return self.lambda_n
         epochs = self.run.epoch - 1 - config.warmup_epochs + self.steps / self.run.steps_per_epoch
-        return self.noisy_weight * min(epochs / config.ramp_epochs, 1.0)
+        return self.lambda_n * min(epochs / config.ramp_epochs, 1.0)
 
     def metrics(self) -> dict:
         threshold = torch.stack(self.taus).mean() if self.taus else float("nan")

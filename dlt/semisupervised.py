@@ -22,7 +22,7 @@ NOISY_WEIGHTS = {
 MIXUP_ALPHAS = {"clothing1m": 0.5}  # of DivideMix and DLT, on data sets where it is not the default
 
 
-def noisy_weight(num_classes: int, noise: str, noise_rate: float, dataset: str = "") -> float:
+def noisy_weight_for(num_classes: int, noise: str, noise_rate: float, dataset: str = "") -> float:
     """The row of NOISY_WEIGHTS for this setting: the data set's own, else that of the number of classes.
 
     There any noise that is not asymmetric reads the symmetric row.

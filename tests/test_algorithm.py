@@ -56,7 +56,7 @@ def slow_step(run, index, views, partners, weight, tau):
     if len(rows):
         loss = loss - (mixed[rows] * logits[rows].log_softmax(1)).sum(1).mean()
     if len(others):
-        loss = loss + method._noisy_weight() * F.mse_loss(logits[others].softmax(1), mixed[others])
+        loss = loss + method._ramped_lambda_n() * F.mse_loss(logits[others].softmax(1), mixed[others])
     return loss, clean
 
 
@@ -151,7 +151,7 @@ def test_noisy_weight_grows_over_the_ramp(tiny_config):
         begin_epoch(run, epoch)
         for step in range(steps):
             run.method.steps = step
-            weights.append(run.method._noisy_weight())
+            weights.append(run.method._ramped_lambda_n())
     np.testing.assert_allclose(weights, 25 * np.minimum(np.arange(12) / 8, 1))
 
 
@@ -182,6 +182,28 @@ def test_extreme_rates_stay_finite(tiny_config, rate):
     assert np.isfinite(row["train_loss"])
     kept = row["clean_kept"] + row["noisy_kept"]
     assert kept > 225 if rate == 0 else kept < 75
+
+
+def test_the_training_loss_of_the_batch_can_judge(tiny_config):
+    """Lines 4 and 6 as one l: augmented, with the batch's own statistics; in warm-up the very loss minimised."""
+    run = Run(tiny_config("dlt-window", epochs=4, options={"detection": "training"}), CPU)
+    run.train_epoch(1)
+    recorded = run.losses.clone()
+    begin_epoch(run, 2)
+    window = run.method.threshold._buffer[: len(run.losses.split(run.setting.batch_size))].flatten()
+    window = window[window.isfinite()].sort().values
+    assert np.isin(window.numpy(), recorded.numpy()).all()  # no forward of its own
+
+    index = torch.arange(64)
+    images = run.augmented(index)
+    losses = run.method._detection_losses(images, run.labels[index])
+    network = run.networks[0].train()
+    expected = F.cross_entropy(network(images), run.labels[index], reduction="none")
+    assert torch.allclose(losses, expected, atol=1e-6)
+    network.eval()
+    assert not torch.allclose(losses, F.cross_entropy(network(images), run.labels[index], reduction="none"), atol=1e-3)
+    assert run.config.cost == 1 + 3 * 3
+    assert np.isfinite(run.train_epoch(2)["train_loss"])
 
 
 def counting(graphs):

@@ -240,3 +240,23 @@ def test_a_step_compiles_to_one_graph_a_network(make_run):
             module.load_state_dict(state)
         torch.testing.assert_close(step(network, *arguments), expected)
     assert len(graphs) == 2
+
+
+def test_a_compiled_run_meets_new_last_batches_in_every_epoch(tiny_config, monkeypatch):
+    """Three epochs, whose splits differ, within two graphs: one a network. A third one would end the run."""
+    graphs = []
+
+    def compiled(run, step):
+        return torch.compile(step, fullgraph=True, dynamic=False, backend=counting(graphs))
+
+    monkeypatch.setattr(Run, "compiled", compiled)
+    run = Run(tiny_config("dividemix", epochs=6, batch_size=32), CPU)
+    sizes = set()
+    torch._dynamo.reset()  # it counts graphs by function, those of other tests too
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for epoch in range(1, 5):
+            run.train_epoch(epoch)
+            if epoch > 1:
+                sizes |= {int(clean.sum()) % 16 for clean, _ in run.method.splits}
+    assert len(sizes) > 2
+    assert len(graphs) == 2

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 import dlt
-from dlt.semisupervised import clean_loss, mixup, mixup_partners, noisy_loss, noisy_weight
+from dlt.semisupervised import clean_loss, mixup, mixup_partners, noisy_loss, noisy_weight_for
 
 SPLITS = {"one": 1, "some": 7, "most": 31, "all": 32, "none": 0}
 
@@ -138,4 +138,4 @@ def test_mixup():
     ],
 )
 def test_noisy_weight_of_the_papers_settings(classes, noise, rate, weight):
-    assert noisy_weight(classes, noise, rate) == weight
+    assert noisy_weight_for(classes, noise, rate) == weight

@@ -54,7 +54,7 @@ def estimate(record: Record, labels: np.ndarray, theta: float, rows: np.ndarray 
             f"estimated noise rate: {100 * ours.rate:.1f}%   "
             f"(ours: log-odds of the labels, epochs {ours.epochs[0]} to {ours.epochs[-1]})",
             f"by the paper's rule:  {100 * theirs.rate:.1f}%   "
-            f"(Eq. 8: losses of epochs {early_epoch} and {setting['epochs']}; needs a network that has learnt all labels)",
+            f"(Eq. 8: losses of epochs {early_epoch} and {setting['epochs']}; needs a network that has learnt all)",
             *(f"warning: {warning.message}" for warning in warned),
             f"every training sample's probability to be labelled right: {_shown(path)}"
             + (
