@@ -67,10 +67,10 @@ class DivideMix(Method):
 
     @classmethod
     def setting_defaults(cls, run_config) -> dict:
-        setting, dataset, noise = run_config.setting, run_config.dataset, run_config.noise
+        schedule, dataset, noise = run_config.schedule, run_config.dataset, run_config.noise
         return {
-            "warmup_epochs": setting.warmup_epochs,
-            "ramp_epochs": setting.ramp_epochs,
+            "warmup_epochs": schedule.warmup_epochs,
+            "ramp_epochs": schedule.ramp_epochs,
             "unlabelled_weight": noisy_weight_for(run_config.num_classes, noise, run_config.believed_rate, dataset),
             "mixup_alpha": MIXUP_ALPHAS.get(dataset, cls.Config.mixup_alpha),
             "confidence_penalty": noise.startswith("asymmetric") or dataset == "clothing1m",
@@ -259,7 +259,7 @@ class DivideMixDLT(DivideMix):
 
     @classmethod
     def setting_defaults(cls, run_config) -> dict:
-        return super().setting_defaults(run_config) | {"decay_epochs": run_config.setting.decay_epochs}
+        return super().setting_defaults(run_config) | {"decay_epochs": run_config.schedule.decay_epochs}
 
     def split(self, losses: Tensor, network: int) -> tuple[Tensor, Tensor]:
         """By the quantile of this epoch's losses of `network`: the last epoch strategy, Eq. 2."""

@@ -65,12 +65,12 @@ class DLT(Method):
 
     @classmethod
     def setting_defaults(cls, run_config) -> dict:
-        setting = run_config.setting
+        schedule = run_config.schedule
         return {
-            "window": setting.window,
-            "warmup_epochs": setting.warmup_epochs,
-            "decay_epochs": setting.decay_epochs,
-            "ramp_epochs": setting.ramp_epochs,
+            "window": schedule.window,
+            "warmup_epochs": schedule.warmup_epochs,
+            "decay_epochs": schedule.decay_epochs,
+            "ramp_epochs": schedule.ramp_epochs,
             "noisy_weight": None
             if run_config.assumed_rate == "estimated"
             else noisy_weight_for(
@@ -95,6 +95,11 @@ class DLT(Method):
                 raise ValueError(f"{name}: {getattr(config, name)} is not at least 1")
         if config.warmup_epochs >= run_config.setting.epochs:
             raise ValueError(f"warmup_epochs: {config.warmup_epochs} leave none of {run_config.setting.epochs} epochs")
+        if config.warmup_epochs + config.decay_epochs > run_config.setting.epochs:
+            raise ValueError(
+                f"decay_epochs: {config.decay_epochs} after {config.warmup_epochs} of warm-up are more than all of "
+                f"{run_config.setting.epochs} epochs"
+            )
         for name in ("temperature", "mixup_alpha"):
             if getattr(config, name) <= 0:
                 raise ValueError(f"{name}: {getattr(config, name)} is not above 0")

@@ -17,10 +17,12 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from dlt.harness.config import SETTINGS, RunConfig, make_config
+from dlt.harness.config import RunConfig, make_config
 from dlt.harness.errors import InputError
-from dlt.harness.measures import device_name, peak_mib
+from dlt.harness.measures import device_name, epoch_measures, peak_mib
 from dlt.harness.run import Run
+from dlt.harness.settings import first_dataset
+from dlt.harness.training import test_accuracies, train_epoch
 from dlt.threshold import SlideWindow
 
 NOISE = ("symmetric", 0.4)
@@ -57,7 +59,7 @@ def bench(
     profile: str, device: torch.device, data_dir: str | None, repeats: int, methods: tuple[str, ...], **overrides
 ) -> dict:
     """Time everything; {"timings": [Timing], "parts": [Timing], "about": {...}}."""
-    dataset = next(d for p, d in SETTINGS if p == profile)
+    dataset = first_dataset(profile)
     configs = [make_config(profile, dataset, method, *NOISE, seed=1, **overrides) for method in methods]
     if needy := [config.method for config in configs if config.required]:
         raise InputError(f"methods: {', '.join(needy)} cannot be timed alone: another run must be trained first")
@@ -65,7 +67,7 @@ def bench(
     first = next(iter(runs.values()))
     things: dict[str, Callable[[], None]] = {"bare loop": _bare_loop(first)}
     for method, run in runs.items():
-        things[method] = lambda run=run: run.train_epoch(run.epoch + 1)
+        things[method] = lambda run=run: train_epoch(run, run.epoch + 1)
     if "dlt-window" in runs:
         things |= {f"part: {name}": part for name, part in _parts(runs["dlt-window"]).items()}
     seconds, models = {name: [] for name in things}, {name: [] for name in runs}
@@ -104,7 +106,7 @@ def _warmed(config: RunConfig, device: torch.device, data_dir: str | None) -> Ru
     if config.setting.threads:
         torch.set_num_threads(config.setting.threads)
     run = Run(config, device, data_dir)
-    run.train_epoch(config.method_config.get("warmup_epochs", 1))
+    train_epoch(run, config.method_config.get("warmup_epochs", 1))
     start = config.method_config.get("bootstrap_epoch")  # M-correction: its dearer phase
     run.epoch = max(run.epoch, start or 0)
     return run
@@ -118,7 +120,7 @@ def _model_cost(run: Run) -> float:
 
 def _bare_loop(run: Run) -> Callable[[], None]:
     index = torch.arange(run.setting.batch_size, device=run.device)
-    run.epoch, run._generators, run._numpy_generators = 1, {}, {}
+    run.begin_epoch(1)
     images, labels = run.augmented(index), run.labels[index]
     network, optimizer = run.networks[0], run.optimizers[0]
     steps = len(run.rows) / run.setting.batch_size  # of full batches: as many images as an epoch has
@@ -156,14 +158,14 @@ def _parts(run: Run) -> dict[str, Callable[[], None]]:
     def recording() -> None:
         for index in batches:
             run.record(index, losses[: len(index)], losses[: len(index)] > 0.5, run.labels[index])
-        run.measures()
+        epoch_measures(run.observed, run.noisy_labels)
 
     return {
         "augmentation (2 views)": augmentation,
         "detection": detection,
         "threshold": threshold,
         "recording": recording,
-        "evaluation": run.test_accuracies,
+        "evaluation": lambda: test_accuracies(run),
     }
 
 

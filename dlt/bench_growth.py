@@ -14,9 +14,11 @@ import numpy as np
 import torch
 
 from dlt.harness.config import make_config
-from dlt.harness.datasets import CIFAR_STATISTICS, Dataset, DeviceImages, Images
+from dlt.harness.datasets import CIFAR_STATISTICS
+from dlt.harness.images import Dataset, DeviceImages, Images
 from dlt.harness.measures import peak_mib
 from dlt.harness.run import Run
+from dlt.harness.training import train_epoch
 
 BATCH = 128
 COUNTS = (5_000, 10_000, 20_000)
@@ -134,19 +136,18 @@ def _epochs(profile: str, count: int, window: int, epoch_samples: int, repeats: 
             "dlt-window",
             "symmetric",
             0.4,
-            warmup_epochs=1,
-            window=window,
+            options={"warmup_epochs": 1, "window": window},
             epoch_samples=epoch_samples,
         )
         torch.set_num_threads(config.setting.threads or torch.get_num_threads())
         run = Run(config, torch.device("cpu"))
-    run.train_epoch(1)
+    train_epoch(run, 1)
     for _ in range(window):  # a full window
         run.method.threshold.record(torch.rand(BATCH))
     seconds = []
     for epoch in range(2, 2 + repeats):
         started = time.perf_counter()
-        run.train_epoch(epoch)
+        train_epoch(run, epoch)
         seconds.append(time.perf_counter() - started)
     return {
         "profile": profile,

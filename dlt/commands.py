@@ -33,10 +33,10 @@ def reproduce(options) -> int:
 
 def _profile_and_dataset(options) -> tuple[str, str]:
     from dlt.artifact.reproduce import resolve_profile
-    from dlt.harness.config import SETTINGS
+    from dlt.harness.settings import first_dataset
 
     profile = resolve_profile(options.profile)
-    return profile, options.dataset or next((d for p, d in SETTINGS if p == profile), "")
+    return profile, options.dataset or first_dataset(profile)
 
 
 def _noise(options) -> tuple[str, float]:

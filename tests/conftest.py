@@ -11,6 +11,7 @@ from dlt.artifact import reproduce
 from dlt.artifact.tables import collect
 from dlt.harness import records
 from dlt.harness.config import make_config
+from dlt.harness.method import load_method
 from dlt.harness.records import ROOT, csv_text, folder_of
 
 
@@ -34,8 +35,10 @@ def tiny(tmp_path_factory):
 def tiny_config(tiny):
     """A configuration of three epochs with one of warm-up; the 250 images leave a short last batch."""
 
-    def config(method, noise="symmetric", noise_rate=0.4, **more):
-        return make_config("digits", tiny, method, noise, noise_rate, **SHORT | more)
+    def config(method, noise="symmetric", noise_rate=0.4, options=None, **more):
+        has_window = "window" in load_method(method).Config.__dataclass_fields__
+        options = ({"window": 2} if has_window else {}) | (options or {})
+        return make_config("digits", tiny, method, noise, noise_rate, options=options, **SHORT | more)
 
     return config
 

@@ -6,8 +6,10 @@ import torch
 from torch.nn import functional as F
 
 import dlt
+from dlt.harness.measures import epoch_measures
 from dlt.harness.method import Batch
 from dlt.harness.run import Run
+from dlt.harness.training import train_epoch
 from dlt.semisupervised import mixup_partners
 
 CPU = torch.device("cpu")
@@ -18,13 +20,13 @@ def run(tiny_config):
     """A DLT run that has trained its warm-up epoch and stands at the start of epoch 3 (q = 0.6)."""
     run = Run(tiny_config("dlt-window", epochs=4), CPU)
     for epoch in (1, 2):
-        run.train_epoch(epoch)
+        train_epoch(run, epoch)
     begin_epoch(run, 3)
     return run
 
 
 def begin_epoch(run, epoch):
-    run.epoch, run._generators, run._numpy_generators = epoch, {}, {}
+    run.begin_epoch(epoch)
     run.networks[0].train()
     run.method.start_epoch(epoch)
 
@@ -87,7 +89,7 @@ def test_a_step_equals_the_indexed_algorithm(run, monkeypatch, kept):
     expected.backward()
 
     assert {"some": 0 < clean.sum() < 64, "all": clean.all(), "none": not clean.any()}[kept]
-    assert run.kept[index].equal(clean)
+    assert run.observed.kept[index].equal(clean)
     assert torch.isfinite(loss)
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
     for got, parameter in zip(gradients, run.networks[0].parameters(), strict=True):
@@ -105,7 +107,7 @@ def test_views_differ_and_mixup_weight_is_at_least_half(run):
 @pytest.mark.parametrize(("choice", "forwards"), [("unmixed", 1), ("mixed", 1), ("all", 2)])
 def test_which_forwards_move_the_running_statistics(tiny_config, choice, forwards):
     run = Run(tiny_config("dlt-window", options={"running_statistics": choice}), CPU)
-    run.train_epoch(1)
+    train_epoch(run, 1)
     begin_epoch(run, 2)
     before = run.networks[0].bn.num_batches_tracked.clone()
     views = torch.cat([run.augmented(torch.arange(32))] * 2)
@@ -133,17 +135,17 @@ def test_the_window_holds_the_batches_before_the_current_one(run):
 
 
 def test_the_last_warm_up_epoch_fills_the_first_reference(tiny_config):
-    run = Run(tiny_config("dlt-last-epoch", warmup_epochs=2), CPU)
+    run = Run(tiny_config("dlt-last-epoch", options={"warmup_epochs": 2}), CPU)
     begin_epoch(run, 1)
-    run.train_epoch(1)
+    train_epoch(run, 1)
     assert run.method.threshold.threshold(0.5) == np.inf
-    run.train_epoch(2)
+    train_epoch(run, 2)
     begin_epoch(run, 3)
     assert torch.isfinite(run.method.threshold.threshold(0.5))
 
 
 def test_noisy_weight_grows_over_the_ramp(tiny_config):
-    run = Run(tiny_config("dlt-window", epochs=6, ramp_epochs=2), CPU)
+    run = Run(tiny_config("dlt-window", epochs=6, options={"ramp_epochs": 2}), CPU)
     steps = run.steps_per_epoch
     assert steps == 4  # 250 images in batches of 64: the last has 58
     weights = []
@@ -169,7 +171,7 @@ def test_noisy_weight_grows_over_the_ramp(tiny_config):
 def test_every_choice_trains(tiny_config, options):
     run = Run(tiny_config("dlt-window", options=options), CPU)
     for epoch in (1, 2, 3):
-        row = run.train_epoch(epoch) | run.measures()
+        row = train_epoch(run, epoch) | epoch_measures(run.observed, run.noisy_labels)
     assert np.isfinite(row["train_loss"])
     assert 0 < row["clean_kept"] < 250
 
@@ -178,7 +180,7 @@ def test_every_choice_trains(tiny_config, options):
 def test_extreme_rates_stay_finite(tiny_config, rate):
     run = Run(tiny_config("dlt-window", assumed_rate=rate), CPU)
     for epoch in (1, 2, 3):
-        row = run.train_epoch(epoch) | run.measures()
+        row = train_epoch(run, epoch) | epoch_measures(run.observed, run.noisy_labels)
     assert np.isfinite(row["train_loss"])
     kept = row["clean_kept"] + row["noisy_kept"]
     assert kept > 225 if rate == 0 else kept < 75
@@ -187,10 +189,10 @@ def test_extreme_rates_stay_finite(tiny_config, rate):
 def test_the_training_loss_of_the_batch_can_judge(tiny_config):
     """Lines 4 and 6 as one l: augmented, with the batch's own statistics; in warm-up the very loss minimised."""
     run = Run(tiny_config("dlt-window", epochs=4, options={"detection": "training"}), CPU)
-    run.train_epoch(1)
-    recorded = run.losses.clone()
+    train_epoch(run, 1)
+    recorded = run.observed.losses.clone()
     begin_epoch(run, 2)
-    window = run.method.threshold._buffer[: len(run.losses.split(run.setting.batch_size))].flatten()
+    window = run.method.threshold._buffer[: len(run.observed.losses.split(run.setting.batch_size))].flatten()
     window = window[window.isfinite()].sort().values
     assert np.isin(window.numpy(), recorded.numpy()).all()  # no forward of its own
 
@@ -203,7 +205,7 @@ def test_the_training_loss_of_the_batch_can_judge(tiny_config):
     network.eval()
     assert not torch.allclose(losses, F.cross_entropy(network(images), run.labels[index], reduction="none"), atol=1e-3)
     assert run.config.cost == 1 + 3 * 3
-    assert np.isfinite(run.train_epoch(2)["train_loss"])
+    assert np.isfinite(train_epoch(run, 2)["train_loss"])
 
 
 def counting(graphs):
@@ -214,7 +216,7 @@ def counting(graphs):
 def test_a_step_compiles_to_one_graph(tiny_config):
     """Whatever the split: `compiled` asks for fullgraph and fixed shapes. The eager backend needs no compiler."""
     run = Run(tiny_config("dlt-window"), CPU)
-    run.train_epoch(1)
+    train_epoch(run, 1)
     begin_epoch(run, 2)
     graphs = []
     step = torch.compile(run.method._step, fullgraph=True, dynamic=False, backend=counting(graphs))

@@ -8,11 +8,12 @@ import torch
 from dlt import bench, bench_growth
 from dlt.__main__ import main
 from dlt.bench import Timing
-from dlt.harness.datasets import CIFAR_STATISTICS, Dataset, DeviceImages, Images
+from dlt.harness.datasets import CIFAR_STATISTICS
+from dlt.harness.images import Dataset, DeviceImages, Images
 
 
 def test_it_times_and_writes(tmp_path, capsys):
-    settings = ["--setting", "warmup_epochs=1", "--setting", "decay_epochs=1", "--output", str(tmp_path)]
+    settings = ["--setting", "epochs=6", "--output", str(tmp_path)]
     methods = ["--methods", "ce,dlt-window,dividemix", "--repeats", "1"]
     arguments = ["bench", "--profile", "digits", "--device", "cpu", *methods, *settings]
     assert main(arguments) == 0

@@ -17,16 +17,7 @@ from dlt.cleaning.clean import in_words
 from dlt.cleaning.pictures import read_pictures
 from dlt.harness.errors import InputError
 
-SHORT = {
-    "epochs": 12,
-    "drop_after": 8,
-    "warmup_epochs": 3,
-    "decay_epochs": 2,
-    "ramp_epochs": 2,
-    "window": 4,
-    "batch_size": 16,
-    "early_epoch": 3,
-}
+SHORT = {"epochs": 12, "drop_after": 8, "batch_size": 16, "early_epoch": 3}
 SETTINGS = words(SHORT)
 
 

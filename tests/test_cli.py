@@ -84,7 +84,7 @@ def test_a_damaged_npz_is_one_line(stores, capsys):
 
 def test_train_then_evaluate(tiny, stores, capsys):
     arguments = [*TRAIN, "--method", "dlt-window", "--dataset", tiny, "--noise-rate", "0.4"]
-    arguments += ["--setting", "epochs=3", "--setting", "warmup_epochs=1", "--option", "window=2"]
+    arguments += ["--setting", "epochs=3", "--option", "window=2"]
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "Best (oracle)" in out
@@ -113,7 +113,7 @@ def test_estimate_names_the_rows_of_the_archive(stores, tmp_path):
     labels = rng.integers(0, 3, 200)
     np.savez(tmp_path / "own.npz", images=rng.integers(0, 255, (200, 8, 8)).astype(np.uint8), labels=labels)
     arguments = ["estimate", "--profile", "digits", "--dataset", "own.npz", "--device", "cpu"]
-    assert main([*arguments, "--setting", "epochs=4", "--setting", "drop_after=3", "--setting", "early_epoch=1"]) == 0
+    assert main([*arguments, "--setting", "epochs=4"]) == 0
     (path,) = stores.glob("runs/digits/*/clean_probability.csv")
     table = pandas.read_csv(path)
     assert len(table) == 160

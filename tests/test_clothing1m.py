@@ -18,7 +18,7 @@ from dlt.harness.datasets import load
 from dlt.harness.errors import InputError
 from dlt.harness.networks import NETWORKS, build_network
 from dlt.harness.run import Run, balanced_rows
-from dlt.harness.training import evaluate, train
+from dlt.harness.training import evaluate, train, train_epoch
 
 CPU = torch.device("cpu")
 SIZES = ((256, 256), (300, 400), (420, 280), (90, 120), (256, 310), (700, 256))
@@ -28,9 +28,6 @@ SHORT = {
     "drop_after": 1,
     "batch_size": 8,
     "epoch_samples": 28,
-    "warmup_epochs": 1,
-    "decay_epochs": 1,
-    "window": 2,
     "precision": "fp32",
     "threads": 1,
 }
@@ -270,8 +267,8 @@ def test_every_epoch_draws_its_rows_and_trains_on_no_other(config, published):
     assert run.rows.tolist() == list(range(56))
     drawn = []
     for epoch in (1, 2):
-        run.train_epoch(epoch)
-        assert (~run.losses.isnan()).nonzero().flatten().equal(run.rows)
+        train_epoch(run, epoch)
+        assert (~run.observed.losses.isnan()).nonzero().flatten().equal(run.rows)
         assert run.labels[run.rows].bincount().tolist() == [2] * 14
         drawn.append(run.rows.tolist())
     assert drawn[0] != drawn[1]

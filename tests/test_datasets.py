@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from dlt.harness.datasets import Dataset, DeviceImages, Images, load
+from dlt.harness.datasets import load
 from dlt.harness.errors import InputError
+from dlt.harness.images import Dataset, DeviceImages, Images
 
 # ---------------------------------------------------------------- digits
 

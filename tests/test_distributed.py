@@ -16,8 +16,8 @@ from readme import command
 from dlt.harness import distributed, records
 from dlt.harness.clothing1m import ImageFiles
 from dlt.harness.config import make_config
-from dlt.harness.datasets import Dataset, Images
 from dlt.harness.errors import InputError
+from dlt.harness.images import Dataset, Images
 from dlt.harness.method import METHODS
 from dlt.harness.training import train
 
@@ -26,7 +26,7 @@ PROBE = """
 import json, os, signal
 import torch
 from torch import nn
-from dlt.harness.method import METHODS, resolve
+from dlt.harness.method import METHODS, load_method
 from dlt.harness.networks import NETWORKS
 
 RANK = os.environ.get("RANK", "0")
@@ -44,12 +44,12 @@ class Probe:
         loss = super().loss(batch)
         tau = float((getattr(self, "taus", None) or [torch.nan])[-1])
         with open(os.path.join(os.environ["NOTES"], RANK), "a") as file:
-            losses = self.run.losses[batch.index]
+            losses = self.run.observed.losses[batch.index]
             file.write(json.dumps([self.run.epoch, tau, float(loss), losses.tolist()]) + "\\n")
         return loss
 
-for name, (path, _) in METHODS.items():
-    globals()[name.replace("-", "_")] = type(name, (Probe, resolve(path)), {})
+for name in METHODS:
+    globals()[name.replace("-", "_")] = type(name, (Probe, load_method(name)), {})
 
 class DiesOnce(dlt_window):
     def loss(self, batch):

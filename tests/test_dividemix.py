@@ -11,12 +11,13 @@ import dlt
 from baselines.dividemix import CoDivideBatch, clean_probability
 from dlt.harness.config import make_config
 from dlt.harness.run import Run
+from dlt.harness.training import train_epoch
 
 CPU = torch.device("cpu")
 
 
 def begin_epoch(run, epoch):
-    run.epoch, run._generators, run._numpy_generators = epoch, {}, {}
+    run.begin_epoch(epoch)
     for network in run.networks:
         network.train()
 
@@ -27,7 +28,7 @@ def make_run(tiny_config):
 
     def make(method="dividemix", noise="symmetric", rate=0.4, **more):
         run = Run(tiny_config(method, noise, rate, epochs=6, **more), CPU)
-        run.train_epoch(1)
+        train_epoch(run, 1)
         begin_epoch(run, 2)
         clean = torch.arange(250) < 150
         run.method.splits = [(clean, torch.full((250,), 0.8))] * 2
@@ -102,7 +103,7 @@ def test_warm_up_trains_each_network_on_everything(make_run):
 
 @pytest.mark.parametrize(("noise", "penalised"), [("symmetric", False), ("asymmetric", True)])
 def test_warm_up_loss(noise, penalised, tiny, monkeypatch):
-    config = make_config("digits", "digits", "dividemix", noise, 0.4, warmup_epochs=2)
+    config = make_config("digits", "digits", "dividemix", noise, 0.4, options={"warmup_epochs": 2})
     run = Run(config, CPU)
     begin_epoch(run, 1)
     logits = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))
@@ -178,7 +179,7 @@ def test_a_batch_without_unlabelled_rows_is_finite(make_run):
 
 
 def test_the_ramp(make_run):
-    run = make_run(ramp_epochs=4)
+    run = make_run(options={"ramp_epochs": 4})
     weights = []
     for epoch in (2, 3, 4, 5, 6):
         begin_epoch(run, epoch)
@@ -187,7 +188,7 @@ def test_the_ramp(make_run):
 
 
 def test_dlt_star_labels_the_share_q(make_run):
-    run = make_run("dividemix-dlt", decay_epochs=2)
+    run = make_run("dividemix-dlt", options={"decay_epochs": 2})
     losses = torch.rand(250, generator=torch.Generator().manual_seed(0))
     for epoch, q in ((2, 0.8), (3, 0.6), (5, 0.6)):
         begin_epoch(run, epoch)
@@ -212,7 +213,7 @@ def test_lambda_u_of_the_papers_settings(dataset, noise, rate, weight):
 
 
 def test_every_network_and_the_ensemble_are_tested(make_run):
-    accuracies = make_run().test_accuracies()
+    accuracies = training.test_accuracies(make_run())
     assert list(accuracies) == [
         "test_accuracy",
         "test_accuracy_network1",
@@ -255,7 +256,7 @@ def test_a_compiled_run_meets_new_last_batches_in_every_epoch(tiny_config, monke
     torch._dynamo.reset()  # it counts graphs by function, those of other tests too
     with torch._dynamo.config.patch(recompile_limit=2):
         for epoch in range(1, 5):
-            run.train_epoch(epoch)
+            train_epoch(run, epoch)
             if epoch > 1:
                 sizes |= {int(clean.sum()) % 16 for clean, _ in run.method.splits}
     assert len(sizes) > 2

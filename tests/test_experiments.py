@@ -5,7 +5,8 @@ import pytest
 from dlt.artifact import paper, tables
 from dlt.artifact.experiments import PROFILES_LIKE_PAPER, ROWS, TABLES, Column, dataset_in, profile_with
 from dlt.harness import method
-from dlt.harness.config import make_config, setting_for
+from dlt.harness.config import make_config
+from dlt.harness.settings import setting_for
 
 
 def test_runs_of_table_1(monkeypatch):

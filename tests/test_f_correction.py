@@ -100,7 +100,7 @@ def test_the_transition_comes_from_the_required_networks_last_epoch(tiny_config,
     before = deepcopy(run.networks[0].state_dict())
     network = run.required_network(required)
     assert all(value.equal(before[name]) for name, value in run.networks[0].state_dict().items())
-    run.epoch, run._generators = 1, {}
+    run.begin_epoch(1)
     run.method.start_epoch(1)
     ce = Run(required, CPU)
     ce.networks[0].load_state_dict(network.state_dict())

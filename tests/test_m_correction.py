@@ -14,7 +14,7 @@ from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
 from dlt.harness.method import Batch
 from dlt.harness.run import Run
-from dlt.harness.training import train
+from dlt.harness.training import train, train_epoch
 
 CPU = torch.device("cpu")
 METHOD = "baselines.m_correction:MCorrection"
@@ -137,8 +137,8 @@ def slow_loss(variant, logits, labels, predictions, noisy, partners, weight):
 
 
 def begin_epoch(run, epoch):
-    run.train_epoch(epoch - 1)
-    run.epoch, run._generators, run._numpy_generators = epoch, {}, {}
+    train_epoch(run, epoch - 1)
+    run.begin_epoch(epoch)
     run.networks[0].train()
     run.method.start_epoch(epoch)
 
@@ -166,7 +166,7 @@ def test_a_step_equals_the_slow_loss(tiny_config, monkeypatch, options, epoch):
     run = Run(tiny_config(METHOD, epochs=5, options=options), CPU)
     method, network, index = run.method, run.networks[0], torch.arange(40, 104)
     for earlier in range(1, epoch - 1):
-        run.train_epoch(earlier)
+        train_epoch(run, earlier)
     begin_epoch(run, epoch)
     # Doubts that grow steadily with the loss, and certainties, of whose pairs a share of 0/0 must not come.
     method.mixture.table = torch.linspace(0.2, 1.4, 100).clamp(max=1)
@@ -203,10 +203,10 @@ def test_a_step_equals_the_slow_loss(tiny_config, monkeypatch, options, epoch):
     certain = noisy > 0.999
     assert (certain & certain[partners]).any()  # otherwise the certainties test nothing
     assert (~certain).any()
-    assert (run.kept[index].numpy() == (noisy <= 0.5)).all()
-    assert 0 < run.kept[index].sum() < 64
-    assert run.pseudo_labels[index].equal(logits.argmax(1))
-    torch.testing.assert_close(run.losses[index], F.cross_entropy(logits, run.labels[index], reduction="none"))
+    assert (run.observed.kept[index].numpy() == (noisy <= 0.5)).all()
+    assert 0 < run.observed.kept[index].sum() < 64
+    assert run.observed.pseudo_labels[index].equal(logits.argmax(1))
+    torch.testing.assert_close(run.observed.losses[index], F.cross_entropy(logits, run.labels[index], reduction="none"))
     for name, value in network.state_dict().items():  # batch norm saw the unmixed images, then the mixed ones
         torch.testing.assert_close(value, after[name], msg=name)
 
@@ -320,8 +320,8 @@ def test_contract(options, tiny_config, tmp_path):
 def test_a_new_method_goes_on_from_the_networks_alone(tiny_config):
     run, copy = (Run(tiny_config(METHOD, options=SOFT), CPU) for _ in range(2))
     for epoch in (1, 2):
-        run.train_epoch(epoch)
+        train_epoch(run, epoch)
     copy.method.load_state(deepcopy(run.method.state()))
     copy.networks[0].load_state_dict(run.networks[0].state_dict())
     copy.optimizers[0].load_state_dict(deepcopy(run.optimizers[0].state_dict()))
-    assert run.train_epoch(3) == copy.train_epoch(3)
+    assert train_epoch(run, 3) == train_epoch(copy, 3)

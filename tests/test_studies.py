@@ -10,7 +10,7 @@ import pytest
 from dlt.__main__ import TARGETS as NAMES
 from dlt.artifact import reproduce, studies, study_tables
 from dlt.artifact.targets import TARGETS
-from dlt.harness import config
+from dlt.harness import settings
 from dlt.harness.errors import InputError
 from dlt.harness.training import train
 
@@ -21,9 +21,10 @@ FIGURES = [f"figure{i}" for i in range(1, 8)]
 def store(tmp_path_factory):
     """One seed of every run but the ablations' and the sweep of epsilon, on digits, of six epochs."""
     patch = pytest.MonkeyPatch()
-    short = {"epochs": 6, "drop_after": 4, "warmup_epochs": 2, "decay_epochs": 1, "ramp_epochs": 1, "early_epoch": 2}
-    tiny = dataclasses.replace(config.SETTINGS["digits", "digits"], **short)
-    patch.setitem(config.SETTINGS, ("digits", "digits"), tiny)
+    row = ("digits", "digits")
+    tiny = dataclasses.replace(settings.SETTINGS[row], epochs=6, drop_after=4, early_epoch=2)
+    patch.setitem(settings.SETTINGS, row, tiny)
+    patch.setitem(settings.SCHEDULES, row, settings.Schedule(2, 1, 1, 10))
     patch.setattr(studies, "EPSILONS", (8,))
     folder = tmp_path_factory.mktemp("runs")
     runs = itertools.chain(*(TARGETS[name].runs("digits", [1]) for name in ("figure7", "figure4", "table5")))

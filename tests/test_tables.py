@@ -11,8 +11,8 @@ from dlt.artifact.experiments import TABLES, Column
 from dlt.artifact.printing import to_csv
 from dlt.artifact.tables import collect
 from dlt.harness import method
-from dlt.harness.config import setting_for
 from dlt.harness.errors import InputError
+from dlt.harness.settings import setting_for
 
 
 def markdown(table, profile, frame):

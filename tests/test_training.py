@@ -20,7 +20,7 @@ from dlt.harness.errors import InputError
 from dlt.harness.method import METHODS
 from dlt.harness.run import Run
 from dlt.harness.sweep import End, _work, sweep
-from dlt.harness.training import evaluate, train
+from dlt.harness.training import evaluate, train, train_epoch
 
 CPU = torch.device("cpu")
 SAME = ("epochs.csv", "losses.npz", "weights.safetensors")
@@ -63,13 +63,13 @@ def test_state_round_trip(method, tiny_config, tmp_path):
         finish(required, tmp_path)
     run, copy = (Run(config, CPU, store=tmp_path) for _ in range(2))
     for epoch in (1, 2):
-        run.train_epoch(epoch)
+        train_epoch(run, epoch)
     copy.method.load_state(deepcopy(run.method.state()))
     for ours, theirs in zip(run.networks, copy.networks, strict=True):
         theirs.load_state_dict(ours.state_dict())
     for ours, theirs in zip(run.optimizers, copy.optimizers, strict=True):
         theirs.load_state_dict(deepcopy(ours.state_dict()))
-    assert run.train_epoch(3) == copy.train_epoch(3)
+    assert train_epoch(run, 3) == train_epoch(copy, 3)
     assert run.networks[0](run.plain(torch.arange(8))).shape == (8, 4)
 
 
@@ -264,7 +264,7 @@ def test_evaluate_gives_the_last_epochs_accuracy(tiny, tiny_config, tmp_path):
 def test_draws_are_keyed_by_seed_epoch_and_purpose(tiny_config):
     def draw(seed, epoch, purpose):
         run = Run(tiny_config("ce", seed=seed), CPU)
-        run.epoch, run._generators = epoch, {}
+        run.begin_epoch(epoch)
         return torch.rand(4, generator=run.generator(purpose)).tolist()
 
     keys = list(itertools.product((1, 2), (1, 2), ("a", "b")))

@@ -13,8 +13,8 @@ import numpy as np
 from dlt.artifact import experiments, studies, study_tables
 from dlt.artifact.printing import counted
 from dlt.artifact.split_figures import collect_ratios
-from dlt.harness.config import PROFILES
 from dlt.harness.records import find_record
+from dlt.harness.settings import PROFILES, schedule_for
 
 SEEDS = [1, 2, 3]
 HOLDS, FAILS, PART, OPEN, NOT_RUN = "holds", "**fails**", "in part", "undecided", "not run"
@@ -169,7 +169,7 @@ def _decreasing_is_calmer(profile, stores):
     for key in ("decreasing", "at once"):
         for record in _records(studies.decay_runs, key, profile, stores):
             warmup = record.config["method_config"]["warmup_epochs"]
-            decay = record.config["setting"]["decay_epochs"]
+            decay = schedule_for(profile, record.config["dataset"]).decay_epochs
             accuracy = record.epochs()["test_accuracy"].loc[warmup : warmup + 2 * decay]
             moves.setdefault(record.config["seed"], {})[key] = accuracy.diff().abs().mean()
     pairs = [pair for pair in moves.values() if len(pair) == 2]

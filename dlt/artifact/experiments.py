@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dlt.artifact import paper
-from dlt.harness.config import SETTINGS, RunConfig, make_config, setting_for
+from dlt.harness.config import RunConfig, make_config
 from dlt.harness.datasets import MINI_TEST, MINI_TRAIN
 from dlt.harness.label_noise import HUMAN_NOISES
 from dlt.harness.method import METHODS, load_method
+from dlt.harness.settings import SETTINGS, setting_for
 
 # Data and network are the paper's, so that a difference of accuracies means something.
 PROFILES_LIKE_PAPER = ("short", "paper")

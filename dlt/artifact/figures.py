@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from dlt.artifact.experiments import Column, Table, dataset_in, headings
 from dlt.artifact.printing import to_csv
-from dlt.harness.config import setting_for
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
 from dlt.harness.records import Record, find_record, write_atomic
+from dlt.harness.settings import setting_for
 
 if TYPE_CHECKING:
     import pandas

@@ -15,9 +15,9 @@ from pathlib import Path
 from IPython.display import Image, Markdown
 
 from dlt.artifact.targets import TARGETS
-from dlt.harness.config import PROFILES
 from dlt.harness.errors import InputError
 from dlt.harness.records import CHECKPOINTS, RUNS, find_record
+from dlt.harness.settings import PROFILES
 
 SEEDS = [1, 2, 3]
 STORES = {"checkpoints": CHECKPOINTS, "runs": RUNS}

@@ -11,11 +11,12 @@ import torch
 from dlt.artifact.printing import counted
 from dlt.artifact.studies import lacks_human_file
 from dlt.artifact.targets import TARGETS
-from dlt.harness.config import PROFILES, RunConfig
+from dlt.harness.config import RunConfig
 from dlt.harness.datasets import data_folder, load
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_FILES
 from dlt.harness.records import CHECKPOINTS, ROOT, RUNS, find_record, folder_of, is_locked
+from dlt.harness.settings import PROFILES
 from dlt.harness.sweep import default_workers, sweep
 from dlt.harness.training import resolve_device
 

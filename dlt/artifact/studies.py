@@ -1,12 +1,14 @@
 """The paper's figures, Table 5 and our ablations, each as a list of runs."""
 
+import math
 from dataclasses import dataclass
 
 from dlt.artifact import paper
 from dlt.artifact.experiments import dataset_in
-from dlt.harness.config import RunConfig, make_config, setting_for
+from dlt.harness.config import RunConfig, make_config
 from dlt.harness.datasets import MINI_TRAIN, data_folder
 from dlt.harness.label_noise import HUMAN_FILES, HUMAN_NOISES
+from dlt.harness.settings import schedule_for, setting_for
 
 HALF = ("symmetric", 0.5)  # "under 50% symmetric label noise": Figures 1 and 3; ours for the others
 EPSILONS = (2, 4, 8, 16, 32)  # of 255
@@ -21,6 +23,11 @@ class Variant:
     choice: str
     answer: str
     more: dict
+
+
+def options(**values) -> dict:
+    """Of the method, as an argument of make_config."""
+    return {"options": values}
 
 
 def cifar10(profile: str, method: str, noise: tuple[str, float], seed: int, **more) -> RunConfig:
@@ -101,21 +108,21 @@ def lacks_human_file(config: RunConfig, data_dir: str | None = None) -> bool:
 # ---------------------------------------------------------------------- ablations
 def variants(profile: str) -> list[Variant]:
     """The paper's gaps as experiments. The first stands for every default."""
-    setting = setting_for(profile, dataset_in(profile, "cifar10"))
-    options = lambda **values: {"options": values}  # noqa: E731
-    scale = setting.decay_epochs / 10
-    steps = -(-_rows(profile) // setting.batch_size)
+    dataset = dataset_in(profile, "cifar10")
+    schedule = schedule_for(profile, dataset)
+    steps = math.ceil(_rows(profile) / setting_for(profile, dataset).batch_size)
+    decays = dict.fromkeys(round(decay * schedule.decay_epochs / 10) for decay in DECAYS)
     windows = {"one batch": 1, "a quarter of an epoch": max(1, steps // 4), "an epoch": steps}
     return [
         Variant("our defaults", "", {}),
         *(
             Variant("T_grad", f"{decay} epochs", options(decay_epochs=decay))
-            for decay in dict.fromkeys(round(d * scale) for d in DECAYS)
-            if decay != setting.decay_epochs
+            for decay in decays
+            if decay != schedule.decay_epochs
         ),
         *(
             Variant("T_warm", f"{warm} epochs", options(warmup_epochs=warm))
-            for warm in (setting.warmup_epochs // 2, 2 * setting.warmup_epochs)
+            for warm in (schedule.warmup_epochs // 2, 2 * schedule.warmup_epochs)
         ),
         *(Variant("w of Eq. 7", rate, {"assumed_rate": rate}) for rate in ("realised", "estimated")),
         Variant("detection on", "an augmented view", options(detection="augmented")),

@@ -9,9 +9,10 @@ import numpy as np
 from dlt.artifact import paper, studies
 from dlt.artifact.experiments import DATA_NAMES, DATA_OF_PROFILE
 from dlt.artifact.printing import Text, fixed, signed, with_deviation
-from dlt.harness.config import RunConfig, setting_for
+from dlt.harness.config import RunConfig
 from dlt.harness.measures import LAST_EPOCHS
 from dlt.harness.records import Record, early_losses, find_record
+from dlt.harness.settings import setting_for
 from dlt.noise_rate import NoiseRate, estimate_from_margins, estimate_noise_rate
 
 if TYPE_CHECKING:

@@ -17,13 +17,15 @@ import numpy as np
 
 from dlt.cleaning.clean import Request, clean
 from dlt.cleaning.suspects import fold_parts, out_of_sample
-from dlt.harness.config import SETTINGS, ce_config, make_config
-from dlt.harness.datasets import Dataset, load
+from dlt.harness.config import ce_config, make_config
+from dlt.harness.datasets import load
 from dlt.harness.errors import InputError, RunFailed
+from dlt.harness.images import Dataset
 from dlt.harness.label_noise import HUMAN_NOISES
 from dlt.harness.measures import code_version, device_name
 from dlt.harness.records import npz_bytes, write_atomic
 from dlt.harness.run import noisy_labels
+from dlt.harness.settings import SETTINGS
 from dlt.harness.sweep import default_workers, sweep
 from dlt.harness.training import resolve_device
 

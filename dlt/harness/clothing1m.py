@@ -16,8 +16,8 @@ from torch import Tensor
 from torchvision.transforms.functional import resize
 
 from dlt.harness import distributed
-from dlt.harness.datasets import Dataset, Images, normalisation
 from dlt.harness.errors import InputError
+from dlt.harness.images import Dataset, Images, normalisation
 
 CLASSES = (
     "T-Shirt",

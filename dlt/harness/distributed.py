@@ -133,7 +133,7 @@ class Parallel:
             logits.register_hook(lambda gradient: gradient * size())
         return gathered(logits, len(images))
 
-    def average_buffers(self) -> None:
+    def merge_buffers(self) -> None:
         """Batch norm's running statistics become the mean over ranks, so that one checkpoint resumes them all."""
         for network in self._wrapped:
             for buffer in network.buffers():

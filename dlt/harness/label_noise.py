@@ -140,6 +140,7 @@ class NoisyLabels:
     true_labels: np.ndarray
     num_classes: int
     nominal: float  # the rate asked for, in [0, 1)
+    known: bool = True  # False: `true_labels` are but the labels as they came
     hard: np.ndarray | None = None  # (N,) bool: which are hard copies of clean rows (Section 3.3); None: none
 
     @property

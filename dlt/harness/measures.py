@@ -10,43 +10,46 @@ import re
 import resource
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dlt.harness.label_noise import NoisyLabels
 from dlt.harness.records import ROOT
+
+if TYPE_CHECKING:
+    from dlt.harness.run import Observations
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LAST_EPOCHS = 10  # Section 4.2: "the averaged test accuracy over the last 10 epochs"
 PACKAGES = ("torchvision", "numpy", "scipy", "scikit-learn")
 
 
-def epoch_measures(
-    losses: Tensor, noisy_labels: NoisyLabels, kept: Tensor | None, pseudo_labels: Tensor
-) -> dict[str, float]:
+def epoch_measures(observed: "Observations", noisy_labels: NoisyLabels) -> dict[str, float]:
     """Loss statistics of clean and noisy samples, and how well the split found the noisy ones.
 
-    `pseudo_labels` (N,) are -1 where none was predicted. A discarded noisy sample is a true positive. Without a
-    split (`kept` is None) what depends on it is NaN; the AUC needs only losses. Rows without a loss (NaN: not drawn
-    this epoch) are left out. Hard copies, where there are any, are a third population in the statistics and
+    A discarded noisy sample is a true positive. Without a split (nothing decided) what depends on it is NaN; the
+    AUC needs only losses. Where the true labels are not known, all is NaN. Rows without a loss (not drawn this
+    epoch) are left out. Hard copies, where there are any, are a third population in the statistics and
     counts, and right labels in precision, recall and AUC.
     """
-    loss = losses.float().cpu().numpy()
+    loss = observed.losses.float().cpu().numpy()
     seen = ~np.isnan(loss)
     loss, labels, true_labels = loss[seen], noisy_labels.labels[seen], noisy_labels.true_labels[seen]
     noisy = labels != true_labels
     hard = np.zeros_like(noisy) if noisy_labels.hard is None else noisy_labels.hard[seen]
     clean = ~noisy & ~hard
+    if not noisy_labels.known:  # neither is known of any row
+        clean = noisy = np.zeros_like(noisy)
     row = _loss_statistics("clean", loss[clean]) | _loss_statistics("noisy", loss[noisy])
     if hard.any():
         row |= _loss_statistics("hard", loss[hard])
     row["auc"] = _auc(noisy, loss)
-    if kept is None:
+    if not observed.decided or not noisy_labels.known:
         names = ["clean_kept", "noisy_kept", "hard_kept", "precision", "recall", "pseudo_label_accuracy"]
         return row | {name: np.nan for name in names if name != "hard_kept" or hard.any()}
-    kept, pseudo_labels = kept.cpu().numpy()[seen], pseudo_labels.cpu().numpy()[seen]
+    kept, pseudo_labels = (values.cpu().numpy()[seen] for values in (observed.kept, observed.pseudo_labels))
     found, discarded = (~kept & noisy).sum(), (~kept).sum()
     guessed = ~kept & (pseudo_labels >= 0)
     counts = {"clean_kept": int((kept & clean).sum()), "noisy_kept": int((kept & noisy).sum())}
@@ -106,7 +109,7 @@ def run_json(run, result: dict | None) -> str:
             "config": dataclasses.asdict(config) | {"dataset": config.dataset_name},
             "label_noise": {
                 "nominal_rate": config.noise_rate,
-                "realised_rate": None if config.noise == "none" else noisy.realised,  # the true labels are not known
+                "realised_rate": None if config.noise == "none" else noisy.realised,
                 "assumed_rate": run.assumed_rate,
                 "samples": len(noisy.labels),
                 **({} if noisy.hard is None else {"hard_samples": int(noisy.hard.sum())}),

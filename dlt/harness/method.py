@@ -5,7 +5,7 @@ device, precision, optimiser, schedule, augmentation, evaluation, records and ch
 reaches what it needs through `self.run`.
 """
 
-import importlib
+import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -27,10 +27,6 @@ METHODS = {
     "dlt-last-epoch": ("dlt.algorithm:DLT", {"strategy": "last-epoch"}),
     "dlt-window": ("dlt.algorithm:DLT", {"strategy": "window"}),
 }
-
-# Likewise what the harness takes from the paper's other sections.
-HARD_SAMPLES = {"incomplete": "dlt.hard_samples:incomplete", "adversarial": "dlt.hard_samples:adversarial"}
-NOISE_RATE_ESTIMATE = "dlt.noise_rate:estimate_from_margins"
 
 
 @dataclass
@@ -103,12 +99,6 @@ class Method:
         """Take back what `state` gave."""
 
 
-def resolve(path: str):
-    """What `package.module:name` names."""
-    module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
 def preset_options(name: str) -> dict:
     """The options that a method id stands for; none for a class of the user's own."""
     _, preset = METHODS.get(name, (name, {}))
@@ -121,7 +111,7 @@ def load_method(name: str) -> type[Method]:
         raise InputError(f"method: {name!r} is not one of {', '.join(METHODS)}, nor a package.module:Class")
     path, _ = METHODS.get(name, (name, {}))
     try:
-        method = resolve(path)
+        method = pkgutil.resolve_name(path)
     except Exception as error:  # the user's file may fail in any way
         raise InputError(f"method: cannot import {path!r} ({type(error).__name__}: {error})") from error
     if not (isinstance(method, type) and issubclass(method, Method)):

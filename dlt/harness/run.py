@@ -1,27 +1,44 @@
-"""What a method works with: data, networks, keyed randomness, and one epoch of training."""
+"""What a method works with: data, networks, keyed randomness, and a place to note what an epoch found."""
 
 import copy
+import math
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dlt.harness.config import RunConfig, ce_config, clean_ce_config
-from dlt.harness.datasets import Dataset, data_folder, load
+from dlt.hard_samples import adversarial, incomplete
+from dlt.harness.config import NUM_CLASSES, REAL_NOISE, RunConfig, ce_config, clean_ce_config
+from dlt.harness.datasets import data_folder, load
 from dlt.harness.distributed import Parallel
 from dlt.harness.errors import InputError
+from dlt.harness.images import Dataset
 from dlt.harness.label_noise import HUMAN_NOISES, NoisyLabels, corrupt, human, instance_dependent
-from dlt.harness.measures import epoch_measures
-from dlt.harness.method import HARD_SAMPLES, NOISE_RATE_ESTIMATE, Batch, Method, load_method, resolve
+from dlt.harness.method import Batch, Method, load_method
 from dlt.harness.networks import build_network, evaluating, load_weights
 from dlt.harness.records import early_losses, folder_of, read_record
+from dlt.noise_rate import estimate_from_margins
 
 EVALUATION_BATCH = 256
+
+
+@dataclass(eq=False)
+class Observations:
+    """What an epoch notes of every row: losses (N,), NaN where none was seen; decisions and pseudo-labels (N,)."""
+
+    losses: Tensor
+    kept: Tensor  # all, until a method decides
+    pseudo_labels: Tensor  # -1: none predicted
+    decided: bool = False
+
+    @classmethod
+    def none_yet(cls, labels: Tensor) -> "Observations":
+        losses = torch.full(labels.shape, torch.nan, device=labels.device)
+        return cls(losses, torch.ones_like(losses, dtype=torch.bool), torch.full_like(labels, -1))
 
 
 class Run:
@@ -65,7 +82,7 @@ class Run:
             for network in self.networks
         ]
         self.parallel: Parallel | None = None  # set where several processes share the work
-        self.epoch = 0
+        self.begin_epoch(0)
         self.method: Method = method_class(method_class.Config(**config.method_config), self)
 
     def _assumed_rate(self) -> float:
@@ -76,7 +93,7 @@ class Run:
             if (record := read_record(folder)) is None:
                 raise InputError(f"assumed-rate: 'estimated' needs the finished run {folder}")
             try:
-                return resolve(NOISE_RATE_ESTIMATE)(early_losses(record)).rate
+                return estimate_from_margins(early_losses(record)).rate
             except ValueError as error:
                 raise InputError(f"assumed-rate: 'estimated' from {record.folder}: {error}") from error
         realised = self.noisy_labels.realised
@@ -88,23 +105,32 @@ class Run:
         config, noisy, train = self.config, self.noisy_labels, dataset.train
         clean = noisy.labels == noisy.true_labels
         images, labels = train.images[clean], noisy.true_labels[clean]
-        make = resolve(HARD_SAMPLES[config.hard])
         if config.hard == "adversarial":
             from torchvision.transforms import Normalize  # here, because it takes a second
 
             network = build_network(config.setting.network, images.shape[3], dataset.num_classes, 0)
             load_weights(folder_of(self.store, clean_ce_config(config)) / "weights.safetensors", [network])
             pixels_in = nn.Sequential(Normalize(dataset.mean, dataset.std), network.to(self.device)).eval()
-            images = make(pixels_in, images, labels, config.epsilon)
+            images = adversarial(pixels_in, images, labels, config.epsilon)
         else:
-            images = make(images, torch.Generator().manual_seed(self._key(0, "hard samples")))
+            images = incomplete(images, torch.Generator().manual_seed(self._key(0, "hard samples")))
         _, first = np.unique(labels, return_index=True)
         self.examples = {"hard_originals": train.images[clean][first], "hard_copies": images[first]}
         hard = np.repeat([False, True], [len(clean), len(images)])
         both = (np.concatenate((values, labels)) for values in (noisy.labels, noisy.true_labels))
-        self.noisy_labels = NoisyLabels(*both, noisy.num_classes, noisy.nominal, hard)
+        self.noisy_labels = NoisyLabels(*both, noisy.num_classes, noisy.nominal, noisy.known, hard)
         train = replace(train, images=np.concatenate((train.images, images)), labels=self.noisy_labels.true_labels)
         return replace(dataset, train=train)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """From here on draws are those of `epoch`, on its rows, and nothing is noted yet."""
+        self.epoch = epoch
+        self._generators: dict[str, torch.Generator] = {}
+        self._numpy_generators: dict[str, np.random.Generator] = {}
+        self.observed = Observations.none_yet(self.labels)
+        if epoch and (count := self.setting.epoch_samples):
+            rows = balanced_rows(self.noisy_labels.labels, count, self.numpy_generator("rows"))
+            self.rows = torch.as_tensor(rows, device=self.device)
 
     # ------------------------------------------------------------------ randomness
     def _key(self, epoch: int, purpose: str) -> int:
@@ -128,13 +154,7 @@ class Run:
     @property
     def steps_per_epoch(self) -> int:
         """m = ceil(N / b) for the epoch's N rows: the short last batch takes part."""
-        return -(-len(self.rows) // self.setting.batch_size)
-
-    def _draw_rows(self) -> None:
-        """The rows of this epoch, ascending."""
-        if count := self.setting.epoch_samples:
-            rows = balanced_rows(self.noisy_labels.labels, count, self.numpy_generator("rows"))
-            self.rows = torch.as_tensor(rows, device=self.device)
+        return math.ceil(len(self.rows) / self.setting.batch_size)
 
     def shuffled_batches(self) -> Iterator[Batch]:
         """One shuffled pass over the epoch's rows."""
@@ -195,90 +215,27 @@ class Run:
         self, index: Tensor, losses: Tensor, kept: Tensor | None = None, pseudo_labels: Tensor | None = None
     ) -> None:
         """Note this epoch's per-sample losses and, if given, decisions and pseudo-labels of rows `index`."""
-        self.losses[index] = losses.detach()
+        observed = self.observed
+        observed.losses[index] = losses.detach()
         if kept is not None:
-            self.kept[index] = kept
-            self.decided = True
+            observed.kept[index] = kept
+            observed.decided = True
         if pseudo_labels is not None:
-            self.pseudo_labels[index] = pseudo_labels
-
-    # ------------------------------------------------------------------ one epoch
-    def train_epoch(self, epoch: int) -> dict[str, float]:
-        """Train one epoch and return its measures. Raises FloatingPointError at a NaN or infinite loss."""
-        setting, method = self.setting, self.method
-        self.epoch, self.decided = epoch, False
-        self._generators, self._numpy_generators = {}, {}
-        self._draw_rows()
-        self.losses = torch.full((len(self.labels),), torch.nan, device=self.device)
-        self.kept = torch.ones_like(self.losses, dtype=torch.bool)
-        self.pseudo_labels = torch.full_like(self.labels, -1)  # -1: none predicted
-        rate = setting.learning_rate * (1.0 if epoch <= setting.drop_after else 0.1)
-        for network, optimizer in zip(self.networks, self.optimizers, strict=True):
-            network.train()
-            optimizer.param_groups[0]["lr"] = rate
-        method.start_epoch(epoch)
-        step_losses = []
-        for batch in method.batches(epoch):
-            loss = method.loss(batch)
-            optimizer = self.optimizers[batch.network]
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            step_losses.append(loss.detach())
-        if self.parallel:
-            self.parallel.average_buffers()
-        step_losses = torch.stack(step_losses).cpu()  # the epoch's one wait for the device
-        if not step_losses.isfinite().all():
-            step = int((~step_losses.isfinite()).nonzero()[0]) + 1
-            raise FloatingPointError(
-                f"{self.config.name}: the loss is {step_losses[step - 1]} at epoch {epoch}, step {step}"
-            )
-        return {
-            "learning_rate": rate,
-            "train_loss": float(step_losses.mean()),
-            **{name: float(value) for name, value in method.metrics().items()},
-        }
-
-    def measures(self) -> dict[str, float]:
-        """What this epoch's recorded losses and decisions amount to."""
-        kept = self.kept if self.decided else None
-        return epoch_measures(self.losses, self.noisy_labels, kept, self.pseudo_labels)
-
-    @torch.no_grad()
-    def test_accuracies(self) -> dict[str, float]:
-        """Percent right on the test set: the method's prediction, and each network's and the ensemble's."""
-        for network in self.networks:
-            network.eval()
-        rows = torch.arange(len(self.test_labels), device=self.device).split(EVALUATION_BATCH)
-        right = defaultdict(int)
-        for index in self.test_images.ahead(rows):
-            for name, logits in self._predictions(self.test_images.plain(index)).items():
-                right[name] = right[name] + (logits.argmax(1) == self.test_labels[index]).sum()
-        return {name: 100.0 * int(count) / len(self.test_labels) for name, count in right.items()}
-
-    def _predictions(self, images: Tensor) -> dict[str, Tensor]:
-        """(B, C) logits by whose they are; no network sees the images twice unless the method predicts otherwise."""
-        logits = [self.forward(images, i) for i in range(len(self.networks))]
-        own = type(self.method).predict is not Method.predict
-        found = {"test_accuracy": self.method.predict(images) if own else logits[0]}
-        if len(logits) > 1:
-            found |= {f"test_accuracy_network{i}": values for i, values in enumerate(logits, 1)}
-            found["test_accuracy_ensemble"] = sum(logits)
-        return found
+            observed.pseudo_labels[index] = pseudo_labels
 
 
 def noisy_labels(dataset: Dataset, config: RunConfig, data_dir: str | None = None) -> NoisyLabels:
     """The labels that a run trains on, before any hard copies are added."""
-    train = dataset.train
+    train, count = dataset.train, dataset.num_classes
     if config.noise in HUMAN_NOISES:
         labels = human(train.labels, config.noise, data_folder(data_dir), train.rows)
-        return NoisyLabels(labels, train.labels, dataset.num_classes, config.noise_rate)
-    if config.noise == "instance":
-        labels = instance_dependent(
-            train.images, train.labels, config.noise_rate, dataset.num_classes, config.seed, dataset.mean, dataset.std
-        )
-        return NoisyLabels(labels, train.labels, dataset.num_classes, config.noise_rate)
-    return corrupt(train.labels, config.noise, config.noise_rate, dataset.num_classes, config.seed, config.dataset)
+    elif config.noise == "instance":
+        pixels = (dataset.mean, dataset.std)
+        labels = instance_dependent(train.images, train.labels, config.noise_rate, count, config.seed, *pixels)
+    else:
+        labels = corrupt(train.labels, config.noise, config.noise_rate, count, config.seed, config.dataset).labels
+    known = config.noise != "none" or config.dataset in NUM_CLASSES.keys() - REAL_NOISE.keys()
+    return NoisyLabels(labels, train.labels, count, config.noise_rate, known)
 
 
 def balanced_rows(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:

@@ -5,17 +5,20 @@ import dataclasses
 import io
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from dlt.harness import distributed, records
 from dlt.harness.config import RunConfig, config_from_dict
 from dlt.harness.errors import InputError
-from dlt.harness.measures import run_json, summary
+from dlt.harness.measures import epoch_measures, run_json, summary
+from dlt.harness.method import Method
 from dlt.harness.networks import load_weights
-from dlt.harness.run import Run
+from dlt.harness.run import EVALUATION_BATCH, Run
 
 
 def resolve_device(name: str) -> torch.device:
@@ -111,11 +114,11 @@ def _train_locked(run: Run, folder: Path, checkpoint_seconds: float) -> Iterator
     saved = time.monotonic()
     for epoch in range(progress.epoch + 1, config.setting.epochs + 1):
         started = time.perf_counter()
-        row = run.train_epoch(epoch)
+        row = train_epoch(run, epoch)
         trained = time.perf_counter()
-        row = {"epoch": epoch} | row | run.test_accuracies()
+        row = {"epoch": epoch} | row | test_accuracies(run)
         tested = time.perf_counter()
-        row |= run.measures()
+        row |= epoch_measures(run.observed, run.noisy_labels)
         if epoch in config.loss_epochs and not config.setting.epoch_samples:
             progress.keep_losses(run, epoch)
         progress.add(row, trained - started, tested - trained, time.perf_counter() - tested)
@@ -132,6 +135,73 @@ def _train_locked(run: Run, folder: Path, checkpoint_seconds: float) -> Iterator
             progress.finish(run, folder)
             records.write_atomic(folder / "run.json", run_json(run, summary(progress.rows)))
             (folder / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def train_epoch(run: Run, epoch: int) -> dict[str, float]:
+    """Train one epoch and return its measures. Raises FloatingPointError at a NaN or infinite loss."""
+    setting, method = run.setting, run.method
+    run.begin_epoch(epoch)
+    rate = setting.learning_rate * (1.0 if epoch <= setting.drop_after else 0.1)
+    for network, optimizer in zip(run.networks, run.optimizers, strict=True):
+        network.train()
+        optimizer.param_groups[0]["lr"] = rate
+    method.start_epoch(epoch)
+    step_losses = []
+    for batch in method.batches(epoch):
+        loss = method.loss(batch)
+        _check_scalar(loss, method)
+        optimizer = run.optimizers[batch.network]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        step_losses.append(loss.detach())
+    if run.parallel:
+        run.parallel.merge_buffers()
+    step_losses = torch.stack(step_losses).cpu()  # the epoch's one wait for the device
+    if not step_losses.isfinite().all():
+        step = int((~step_losses.isfinite()).nonzero()[0]) + 1
+        raise FloatingPointError(
+            f"{run.config.name}: the loss is {step_losses[step - 1]} at epoch {epoch}, step {step}"
+        )
+    return {
+        "learning_rate": rate,
+        "train_loss": float(step_losses.mean()),
+        **{name: float(value) for name, value in method.metrics().items()},
+    }
+
+
+def _check_scalar(loss, method: Method) -> None:
+    """InputError for what cannot be minimised: it comes from a method of the user's own."""
+    if isinstance(loss, Tensor) and loss.ndim == 0 and loss.requires_grad:
+        return
+    found = type(loss).__name__
+    if isinstance(loss, Tensor):
+        found = f"a tensor of shape {tuple(loss.shape)}" + ("" if loss.requires_grad else " without gradient")
+    raise InputError(f"method: {type(method).__name__}.loss gave {found}; it must give a scalar tensor with gradient")
+
+
+@torch.no_grad()
+def test_accuracies(run: Run) -> dict[str, float]:
+    """Percent right on the test set: the method's prediction, and each network's and the ensemble's."""
+    for network in run.networks:
+        network.eval()
+    rows = torch.arange(len(run.test_labels), device=run.device).split(EVALUATION_BATCH)
+    right = defaultdict(int)
+    for index in run.test_images.ahead(rows):
+        for name, logits in _predictions(run, run.test_images.plain(index)).items():
+            right[name] = right[name] + (logits.argmax(1) == run.test_labels[index]).sum()
+    return {name: 100.0 * int(count) / len(run.test_labels) for name, count in right.items()}
+
+
+def _predictions(run: Run, images: Tensor) -> dict[str, Tensor]:
+    """(B, C) logits by whose they are; no network sees the images twice unless the method predicts otherwise."""
+    logits = [run.forward(images, i) for i in range(len(run.networks))]
+    own = type(run.method).predict is not Method.predict
+    found = {"test_accuracy": run.method.predict(images) if own else logits[0]}
+    if len(logits) > 1:
+        found |= {f"test_accuracy_network{i}": values for i, values in enumerate(logits, 1)}
+        found["test_accuracy_ensemble"] = sum(logits)
+    return found
 
 
 @dataclasses.dataclass
@@ -179,9 +249,9 @@ class _Progress:
     def keep_losses(self, run: Run, epoch: int) -> None:
         """Un-augmented losses, decisions and pseudo-labels of all training samples at this epoch."""
         self.arrays[f"loss_{epoch}"] = run.evaluation_losses().half().cpu()
-        if run.decided:
-            self.arrays[f"kept_{epoch}"] = run.kept.cpu()
-            self.arrays[f"pseudo_label_{epoch}"] = run.pseudo_labels.to(torch.int16).cpu()
+        if run.observed.decided:
+            self.arrays[f"kept_{epoch}"] = run.observed.kept.cpu()
+            self.arrays[f"pseudo_label_{epoch}"] = run.observed.pseudo_labels.to(torch.int16).cpu()
 
     def add(self, row: dict, training: float, testing: float, measuring: float) -> None:
         self.epoch = row["epoch"]
@@ -219,4 +289,4 @@ def evaluate(
     config = config_from_dict(record.config | ({"dataset": dataset} if dataset else {}))
     run = Run(config, resolve_device(device), data_dir, Path(folder).resolve().parent.parent)
     load_weights(path, run.networks)
-    return run.test_accuracies()
+    return test_accuracies(run)
