@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 import dlt
 from baselines.dividemix import CoDivideBatch, clean_probability
+from dlt.harness import training
 from dlt.harness.config import make_config
 from dlt.harness.run import Run
 from dlt.harness.training import train_epoch
