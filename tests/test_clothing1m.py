@@ -290,7 +290,8 @@ def test_contract(method, config, published, tmp_path):
     made = config(method, options=options)
     rows = list(train(made, tmp_path / "whole", "cpu", str(published)))
     assert np.isfinite([row["train_loss"] for row in rows]).all()
-    assert rows[0]["loss_clean_mean"] < 10
+    assert rows[0]["train_loss"] < 10
+    assert np.isnan(rows[0]["loss_clean_mean"])  # which labels are right is not known
     if method != "ce":
         assert rows[1]["clean_kept"] <= 28
     next(train(made, tmp_path / "parts", "cpu", str(published), checkpoint_seconds=0))

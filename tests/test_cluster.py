@@ -15,7 +15,7 @@ import readme
 
 from dlt.__main__ import main
 from dlt.harness import cluster, records
-from dlt.harness.sweep import End, sweep
+from dlt.harness.sweep import End, Job, sweep
 from dlt.harness.training import train
 
 ON_RAY = ["table1", "--profile", "digits", "--device", "cpu", "--launcher", "ray"]
@@ -155,7 +155,7 @@ def test_a_node_dies_and_the_sweep_ends_complete(nodes, tiny_config, tmp_path, m
         if len(said) == 2:  # after the first run
             raylet(node).kill()
 
-    assert sweep(configs, tmp_path / "ray", "cpu", 2, say=say, cluster=ray_cluster) == {}
+    assert sweep(configs, Job(tmp_path / "ray", "cpu", 2, say=say, cluster=ray_cluster)) == {}
     assert len(said) == 1 + len(configs)
     for config in configs:
         finish(config, tmp_path / "local")
@@ -172,7 +172,7 @@ def test_a_failed_run_is_reported_and_the_rest_goes_on(nodes, tiny_config, tmp_p
     whole, failing = tiny_config("ce"), tiny_config("dlt-window")
     folder = records.folder_of(tmp_path, failing)
     records.write_atomic(folder / "checkpoint.pt", "broken")
-    failures = sweep([failing, whole], tmp_path, "cpu", 2, say=lambda line: None, cluster=ray_cluster)
+    failures = sweep([failing, whole], Job(tmp_path, "cpu", 2, say=lambda line: None, cluster=ray_cluster))
     assert list(failures) == [failing.name]
     assert "checkpoint.pt is corrupt" in failures[failing.name]
     assert records.find_record(whole, [tmp_path]) is not None

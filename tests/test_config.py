@@ -147,7 +147,8 @@ def test_a_loss_that_cannot_be_minimised_is_one_line(own, tiny, tmp_path, loss, 
 
 def test_fp32_is_ieee(tiny_config, tmp_path):
     """Not TF32, which cuDNN takes for float32 on its own."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    parts = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)
+    for part in parts:
+        part.fp32_precision = "tf32"
     next(train(tiny_config("ce"), tmp_path, "cpu"))
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
+    assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]

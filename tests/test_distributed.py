@@ -1,6 +1,7 @@
 """One run over two processes: what torchrun starts computes what one process would, and is no less safe."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -183,21 +184,21 @@ def test_a_process_decodes_its_share_alone(tmp_path, monkeypatch):
     files._kept.clear()
     for _ in files.ahead([index]):
         ours = files.plain(index), files.augmented(index, torch.Generator().manual_seed(0))
-    assert set(files._kept) == {3, 5}
+    assert set(files._kept) == {1, 3}
     for mine, all_of_them in zip(ours, whole, strict=True):
-        assert mine.equal(all_of_them[3:])
+        assert mine.equal(all_of_them[1::2])
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8])
-def test_shares_are_all_rows_in_order(count, monkeypatch):
+def test_shares_are_all_rows(count, monkeypatch):
     monkeypatch.setattr(distributed, "size", lambda: 3)
     rows = []
     for rank in range(3):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         share = distributed.share(torch.arange(count)).tolist()
-        assert len(share) in (count // 3, -(-count // 3))
+        assert len(share) in (count // 3, math.ceil(count / 3))
         rows += share
-    assert rows == list(range(count))
+    assert sorted(rows) == list(range(count))
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from dlt.harness import records
 from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
 from dlt.harness.run import Run
-from dlt.harness.sweep import sweep
+from dlt.harness.sweep import Job, sweep
 from dlt.harness.training import train
 
 CPU = torch.device("cpu")
@@ -131,12 +131,12 @@ def test_a_sweep_trains_what_is_required_once_and_before(tiny_config, tmp_path):
     configs = [tiny_config("f-correction"), tiny_config("f-correction", options={"percentile": 90.0})]
     (required,) = configs[0].required
     said = []
-    assert sweep([*configs, required], tmp_path, "cpu", 2, say=said.append) == {}
+    assert sweep([*configs, required], Job(tmp_path, "cpu", 2, say=said.append)) == {}
     assert said[0] == "1 of 1 runs to train, 1 at a time on cpu"
     assert said[1].startswith(required.name)
     assert said[2] == "2 of 3 runs to train, 2 at a time on cpu"
     assert len(said) == 5
-    assert sweep(configs, tmp_path, "cpu", 2, say=said.append) == {}
+    assert sweep(configs, Job(tmp_path, "cpu", 2, say=said.append)) == {}
     assert len(said) == 5
 
 
@@ -147,7 +147,7 @@ def test_a_failed_required_run_is_tried_once_and_fails_what_needs_it(tiny_config
     folder.mkdir(parents=True)
     (folder / "checkpoint.pt").write_bytes(b"damaged")
     said = []
-    failures = sweep([required, config], tmp_path, "cpu", 1, say=said.append)
+    failures = sweep([required, config], Job(tmp_path, "cpu", 1, say=said.append))
     assert list(failures) == [required.name, config.name]
     assert "checkpoint.pt is corrupt" in failures[required.name]
     assert f"requires {required.name}" in failures[config.name]

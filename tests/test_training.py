@@ -19,7 +19,7 @@ from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
 from dlt.harness.method import METHODS
 from dlt.harness.run import Run
-from dlt.harness.sweep import End, _work, sweep
+from dlt.harness.sweep import End, Job, _work, sweep
 from dlt.harness.training import evaluate, train, train_epoch
 
 CPU = torch.device("cpu")
@@ -76,7 +76,7 @@ def test_state_round_trip(method, tiny_config, tmp_path):
 def test_workers_change_nothing(tiny_config, tmp_path):
     configs = [tiny_config("dlt-window", seed=seed) for seed in (1, 2, 3)]
     for workers in (1, 2):
-        assert sweep(configs, tmp_path / str(workers), "cpu", workers, say=lambda line: None) == {}
+        assert sweep(configs, Job(tmp_path / str(workers), "cpu", workers, say=lambda line: None)) == {}
     for config in configs:
         assert same_files(*(records.folder_of(tmp_path / str(workers), config) for workers in (1, 2)))
 
@@ -86,10 +86,10 @@ def test_sweep_runs_only_what_is_missing(tiny_config, tmp_path):
     finish(configs[0], tmp_path)
     before = (records.folder_of(tmp_path, configs[0]) / "timing.csv").read_bytes()
     said = []
-    sweep(configs, tmp_path, "cpu", 1, say=said.append)
+    sweep(configs, Job(tmp_path, "cpu", 1, say=said.append))
     assert said[0].startswith("1 of 2 runs to train")
     assert (records.folder_of(tmp_path, configs[0]) / "timing.csv").read_bytes() == before
-    assert sweep(configs, tmp_path, "cpu", 1, say=said.append) == {}
+    assert sweep(configs, Job(tmp_path, "cpu", 1, say=said.append)) == {}
     assert len(said) == 2
 
 
@@ -134,7 +134,7 @@ def test_nan_stops_the_run_with_epoch_and_step(broken, tiny_config):
 
 def test_a_dead_worker_is_reported_and_the_rest_goes_on(broken, tiny_config):
     configs = [tiny_config("broken:Dies"), tiny_config("broken:NaN"), tiny_config("ce")]
-    failures = sweep(configs, broken, "cpu", 1, say=lambda line: None)
+    failures = sweep(configs, Job(broken, "cpu", 1, say=lambda line: None))
     assert list(failures) == [configs[0].name, configs[1].name]
     assert "exit code -9" in failures[configs[0].name]
     assert records.find_record(configs[2], [broken]) is not None
@@ -299,9 +299,9 @@ def test_a_deadline_stops_at_an_epoch_and_the_next_call_goes_on(tiny_config, tmp
     assert sent[2] is End.OUT_OF_TIME
     folder = records.folder_of(tmp_path, config)
     assert torch.load(folder / "checkpoint.pt", weights_only=True)["epoch"] == 2
-    assert sweep([config], tmp_path, "cpu", 1, say=lambda line: None, deadline=time.time() - 1) == {}  # no time
+    assert sweep([config], Job(tmp_path, "cpu", 1, say=lambda line: None, deadline=time.time() - 1)) == {}  # no time
     assert records.read_record(folder) is None
-    assert sweep([config], tmp_path, "cpu", 1, say=lambda line: None) == {}
+    assert sweep([config], Job(tmp_path, "cpu", 1, say=lambda line: None)) == {}
     assert same_files(folder, finish(config, tmp_path / "whole"))
 
 
@@ -309,5 +309,7 @@ def test_what_fits_goes_first(tiny_config, tmp_path):
     configs = [tiny_config("ce", seed=seed) for seed in (1, 2)]
     seconds = {configs[0].name: 1e6, configs[1].name: 1.0}
     said = []
-    sweep(configs, tmp_path, "cpu", 1, say=said.append, deadline=time.time() + 600, seconds=lambda c: seconds[c.name])
+    sweep(
+        configs, Job(tmp_path, "cpu", 1, say=said.append, deadline=time.time() + 600, seconds=lambda c: seconds[c.name])
+    )
     assert [line.split(":")[0] for line in said[1:]] == [configs[1].name, configs[0].name]

@@ -17,7 +17,7 @@ from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_FILES
 from dlt.harness.records import CHECKPOINTS, ROOT, RUNS, find_record, folder_of, is_locked
 from dlt.harness.settings import PROFILES
-from dlt.harness.sweep import default_workers, sweep
+from dlt.harness.sweep import Job, default_workers, sweep
 from dlt.harness.training import resolve_device
 
 CACHED_SEEDS = 3
@@ -117,16 +117,16 @@ def _train(configs: list[RunConfig], store: Path, device: str, workers: int, clu
     deadline = time.time() + _budget(options.time_budget)
     for dataset, profile in {(c.dataset, c.profile) for c in configs if find_record(c, [store]) is None}:
         load(dataset, profile, options.data_dir)
-    failures = sweep(
-        configs,
+    job = Job(
         store,
         device,
         workers,
         options.data_dir,
-        deadline=deadline,
-        seconds=lambda c: _seconds([c], device),
+        deadline,
+        seconds=lambda config: _seconds([config], device),
         cluster=cluster,
     )
+    failures = sweep(configs, job)
     left = [c for c in configs if c.name not in failures and find_record(c, [store]) is None]
     if left:
         duration = _duration(_seconds(left, device) / workers)

@@ -24,7 +24,7 @@ from dlt.harness.records import (
     read_record,
     write_atomic,
 )
-from dlt.harness.sweep import core_count, default_workers, sweep
+from dlt.harness.sweep import Job, core_count, default_workers, sweep
 from dlt.harness.training import resolve_device
 from dlt.noise_rate import estimate_from_margins
 
@@ -66,7 +66,7 @@ def clean(request: Request, say=print) -> dict:
     everything = [config, *folds]
     store = request.output / "runs"
     workers = request.workers or default_workers(device.type, everything)
-    failures = sweep(everything, store, device.type, workers, say=say)
+    failures = sweep(everything, Job(store, device.type, workers, say=say))
     failed = RunFailed(f"failed: {counted(len(failures), 'run')} (see above)")
     if find_record(config, [store]) is None:
         raise failed

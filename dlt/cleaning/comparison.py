@@ -26,7 +26,7 @@ from dlt.harness.measures import code_version, device_name
 from dlt.harness.records import npz_bytes, write_atomic
 from dlt.harness.run import noisy_labels
 from dlt.harness.settings import SETTINGS
-from dlt.harness.sweep import default_workers, sweep
+from dlt.harness.sweep import Job, default_workers, sweep
 from dlt.harness.training import resolve_device
 
 PLANTED = "symmetric0.2,symmetric0.4,asymmetric0.3"
@@ -92,7 +92,7 @@ def _out_of_sample(profile, dataset: Dataset, labels, seed, folder, epochs: int)
         configs.append(make_config(profile, str(path), "ce", "none", 0.0, seed, loss_epochs=(), **budget))
     device = resolve_device("auto")
     store = folder / "folds" / "runs"
-    if failures := sweep(configs, store, device.type, default_workers(device.type, configs)):
+    if failures := sweep(configs, Job(store, device.type, default_workers(device.type, configs))):
         raise InputError(str(failures))
     return out_of_sample(configs, parts, store, device)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from dlt.harness.config import RunConfig
 from dlt.harness.errors import InputError
 from dlt.harness.records import ROOT, folder_of, is_locked, locked, write_atomic
-from dlt.harness.sweep import Bar, End, attempt
+from dlt.harness.sweep import Bar, End, Job, attempt
 
 RETRIES = 3  # of a run whose process or node dies
 RELEASE_SECONDS = 60  # a lost node's process may hold its run longer than Ray takes to start it elsewhere
@@ -60,12 +60,10 @@ class Cluster:
             raise InputError(f"device: {device}; a run needs {need}, and no node of the Ray cluster has that")
         return held
 
-    def train(
-        self, configs: list[RunConfig], store: Path, device: str, data_dir: str | None, deadline: float, bar: Bar
-    ) -> dict[str, str]:
+    def train(self, configs: list[RunConfig], job: Job, bar: Bar) -> dict[str, str]:
         """Train them all, as `sweep` does: the names of the failed runs with the reason."""
-        ray, store, failures = self._ray, Path(store).resolve(), {}
-        data_dir = data_dir and str(Path(data_dir).expanduser().resolve())
+        ray, store, device, failures = self._ray, Path(job.store).resolve(), job.device, {}
+        data_dir = job.data_dir and str(Path(job.data_dir).expanduser().resolve())
         runs = {run.name: run for config in configs for run in [*config.required, config]}
         files = {name: ray.put(_read(folder_of(store, run))) for name, run in runs.items()}
         train_on_node = ray.remote(max_retries=RETRIES)(_train_on_node)
@@ -74,7 +72,7 @@ class Cluster:
             for config in configs:
                 task = train_on_node.options(**_needs(config, device, self._runs_per_gpu))
                 given = {run.name: files[run.name] for run in [*config.required, config]}
-                pending[task.remote(config, store, token, device, data_dir, deadline, given)] = config
+                pending[task.remote(config, store, token, device, data_dir, job.deadline, given)] = config
             try:
                 while pending:
                     (ready,), _ = ray.wait([*pending])
@@ -161,6 +159,7 @@ def _read(folder: Path) -> dict[str, bytes]:
 
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     """run.json comes last: with it the record counts as finished, and is whole."""
+    last = [name for name in files if name == "run.json"]
     with locked(folder):
-        for name in sorted(files, key="run.json".__eq__):
+        for name in [*(files.keys() - last), *last]:
             write_atomic(folder / name, files[name])

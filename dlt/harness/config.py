@@ -12,6 +12,7 @@ from dlt.harness.arrays import sha256_of
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_NOISES, NOISES
 from dlt.harness.method import load_method, preset_options
+from dlt.harness.networks import check_network
 from dlt.harness.settings import Schedule, Setting, check_fields, schedule_for, setting_for
 
 # Raised by hand whenever a change alters what a run computes: old records then count as not run.
@@ -154,6 +155,7 @@ def make_config(
     """
     setting = setting_for(profile, dataset, **overrides)
     method_class = load_method(method)
+    check_network(setting.network)  # after the user's own module, which may bring one
     if dataset in REAL_NOISE and assumed_rate == "nominal":
         assumed_rate = REAL_NOISE[dataset]
     if noise in HUMAN_NOISES:

@@ -3,15 +3,13 @@
 Noise is put into the labels elsewhere: label_noise.py.
 """
 
-import fcntl
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from dlt.harness.arrays import read_arrays
 from dlt.harness.errors import InputError
@@ -161,7 +159,7 @@ def _download(source, root: Path) -> None:
     """Fetch what is missing. Killed at any instant or run twice at once, it leaves only whole files."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with _locked(root / ".lock"):
+        with FileLock(root / ".lock"):
             missing = _missing(source, root)  # none, if another process was faster
             staging = root / ".download"
             try:
@@ -175,11 +173,3 @@ def _download(source, root: Path) -> None:
                 shutil.rmtree(staging, ignore_errors=True)
     except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
         raise InputError(f"data folder: the download to {root} failed ({error}); {_layout(source)}") from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the kernel frees when the process dies."""
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -5,6 +5,7 @@ compute the same losses, thresholds and decisions: neither a method nor a record
 norm does: its statistics are those of a rank's own rows.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,22 +87,22 @@ def own_gpu() -> torch.device:
 
 
 def share(rows: Tensor) -> Tensor:
-    """This rank's part of `rows` (B, ...); the parts follow each other, the first ones longer by a row if any."""
-    return rows.tensor_split(size())[rank()]
+    """This rank's part of `rows` (B, ...): every one in turn, as a batch may hold several kinds of rows in a row."""
+    return rows[rank() :: size()]
 
 
 def gathered(own: Tensor, count: int) -> Tensor:
     """The `count` rows of which each rank has `own`, its `share`; these alone carry a gradient."""
     if size() == 1:
         return own
-    lengths = [len(range(i, count, size())) for i in range(size())]
-    padded = own.new_zeros((lengths[0], *own.shape[1:]))  # collectives want equal shapes
-    padded[: len(own)] = own.detach()
-    everyone = own.new_empty((size() * lengths[0], *own.shape[1:]))
-    dist.all_gather_into_tensor(everyone, padded)
-    parts = [rows[:length] for rows, length in zip(everyone.chunk(size()), lengths, strict=True)]
-    parts[rank()] = own
-    return torch.cat(parts)
+    length = math.ceil(count / size())
+    padding = own.new_zeros((length - len(own), *own.shape[1:]))  # collectives want equal shapes
+    padded = torch.cat([own, padding])
+    everyone = own.new_empty((size() * length, *own.shape[1:]))
+    dist.all_gather_into_tensor(everyone, padded.detach())
+    parts = [*everyone.chunk(size())]
+    parts[rank()] = padded
+    return torch.stack(parts, 1).flatten(0, 1)[:count]
 
 
 class Parallel:
@@ -133,10 +134,22 @@ class Parallel:
             logits.register_hook(lambda gradient: gradient * size())
         return gathered(logits, len(images))
 
-    def merge_buffers(self) -> None:
-        """Batch norm's running statistics become the mean over ranks, so that one checkpoint resumes them all."""
+    def merge_statistics(self) -> None:
+        """Batch norm's running statistics become those of the rows of all ranks, so that one checkpoint resumes all.
+
+        The variance of them all is the mean of the ranks' variances and the variance of their means.
+        """
         for network in self._wrapped:
-            for buffer in network.buffers():
-                if buffer.is_floating_point():
-                    dist.all_reduce(buffer)
-                    buffer /= size()
+            for module in network.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    mean = _averaged(module.running_mean)
+                    spread = _averaged((module.running_mean - mean).square())
+                    module.running_var.copy_(_averaged(module.running_var) + spread)
+                    module.running_mean.copy_(mean)
+
+
+def _averaged(values: Tensor) -> Tensor:
+    """The mean over ranks."""
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / size()

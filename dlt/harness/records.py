@@ -12,7 +12,6 @@ import contextlib
 import csv
 import dataclasses
 import errno
-import fcntl
 import io
 import json
 import os
@@ -21,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from dlt.harness.config import RunConfig
 from dlt.harness.errors import InputError
@@ -66,24 +66,24 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"output: {folder} cannot be made ({error.strerror})") from error
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"run: {folder.name} is being trained by another process") from None
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise InputError(f"run: {folder.name} is being trained by another process") from None
+    with lock:
         yield
 
 
 def is_locked(folder: Path) -> bool:
     """Whether some process is training this run now."""
-    try:
-        with open(folder / ".lock") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # NFS gives no other lock on what is open for reading
-    except FileNotFoundError:
+    if not (folder / ".lock").exists():
         return False
-    except BlockingIOError:
+    try:
+        with FileLock(folder / ".lock", blocking=False):
+            return False
+    except Timeout:
         return True
-    return False
 
 
 def csv_text(rows: list[dict]) -> str:

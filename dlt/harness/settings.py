@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import get_args
 
 from dlt.harness.errors import InputError
-from dlt.harness.networks import check_network
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,6 @@ def _check_type(what: str, kind, value) -> None:
 
 
 def _check(setting: Setting) -> None:
-    check_network(setting.network)
     for name in ("epochs", "batch_size", "threads", "processes"):
         value = getattr(setting, name)
         if value is not None and value < 1:

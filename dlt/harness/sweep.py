@@ -1,21 +1,29 @@
 """Many runs: those that are missing, on this machine's worker processes or on a cluster, and one progress bar."""
 
 import contextlib
+import itertools
 import math
 import multiprocessing
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import Enum
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
 
 from dlt.harness.config import RunConfig
 from dlt.harness.errors import InputError
 from dlt.harness.method import METHODS, load_method
 from dlt.harness.records import find_record
+
+if TYPE_CHECKING:
+    from dlt.harness.cluster import Cluster
 
 MEMORY_PER_WORKER = 1.5e9  # bytes, torch's libraries and a small run's data
 
@@ -26,12 +34,23 @@ def core_count() -> int:
 
 
 def default_workers(device: str, configs: list[RunConfig]) -> int:
-    """One worker for every core (or a run's share of threads) that has the memory for it; one on a GPU."""
+    """One worker for every core (or a run's share of threads) that has the memory for it; one for every GPU."""
     if device != "cpu":
-        return 1
+        return gpu_count(device)
     threads = max((config.setting.threads or core_count() for config in configs), default=1)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(len(configs), core_count() // threads, int(memory / MEMORY_PER_WORKER)))
+    return max(1, min(len(configs), core_count() // threads, int(memory() / MEMORY_PER_WORKER)))
+
+
+def gpu_count(device: str) -> int:
+    """How many GPUs "cuda" is here; one where a GPU is named, "cuda:1"."""
+    return 1 if ":" in device else max(1, torch.cuda.device_count())
+
+
+def memory() -> float:
+    """Bytes of this machine; without limit where the system does not say."""
+    if not hasattr(os, "sysconf"):
+        return math.inf
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class End(Enum):
@@ -42,57 +61,73 @@ class End(Enum):
     NOT_BEGUN = "not begun"
 
 
-def sweep(
-    configs: list[RunConfig],
-    store: Path,
-    device: str,
-    workers: int,
-    data_dir: str | None = None,
-    say: Callable[[str], None] = print,
-    deadline: float = math.inf,
-    seconds: Callable[[RunConfig], float] = lambda config: 0.0,
-    cluster=None,
-) -> dict[str, str]:
-    """Train every configuration that has no finished record in `store`, after the runs that they require.
+class DeviceLost(str):
+    """Why a run failed, where its process can use its device no more."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where and how runs are trained.
+
+    `device` is "cpu" or "cuda", whose GPUs the `workers` take in turn. No epoch is begun after the `deadline` (of
+    `time.time`), and until then runs go first whose `seconds`, an estimate, fit. A `cluster`
+    (`dlt.harness.cluster.Cluster`) trains in place of worker processes, and places the longest runs first.
+    """
+
+    store: Path
+    device: str
+    workers: int
+    data_dir: str | None = None
+    deadline: float = math.inf
+    say: Callable[[str], None] = print
+    seconds: Callable[[RunConfig], float] = lambda config: 0.0
+    cluster: "Cluster | None" = None
+
+
+def sweep(configs: list[RunConfig], job: Job) -> dict[str, str]:
+    """Train every configuration that has no finished record in the store, after the runs that they require.
 
     A run that fails, or a worker that dies, does not stop the others: returned are the names of the
     failed runs with the reason. Ctrl-C stops all workers; what they had saved is resumed by the next call.
-    No epoch is begun after the `deadline` (of `time.time`), and until then runs go first whose `seconds`,
-    an estimate, fit; a run that was stopped by it is saved, and is no failure. A `cluster`
-    (`dlt.harness.cluster.Cluster`) trains in place of worker processes, and places the longest runs first.
+    A run that was stopped by the deadline is saved, and is no failure.
     """
-    todo = [config for config in configs if find_record(config, [store]) is None]
-    required = {run.name: run for config in todo for run in config.required}
-    more = (store, device, workers, data_dir, say, deadline, seconds, cluster)
-    failures = sweep([*required.values()], *more) if required else {}
-    missing = {name for name, run in required.items() if find_record(run, [store]) is None} - failures.keys()
-    rest = [c for c in configs if c.name not in failures and not missing & {run.name for run in c.required}]
-    return failures | _sweep(rest, *more)
+    required = {run.name: run for config in _missing(configs, job) for run in config.required}
+    failures = sweep([*required.values()], job) if required else {}
+    lacking = {run.name for run in _missing(required.values(), job)} - failures.keys()
+    rest = [c for c in configs if c.name not in failures and not lacking & {run.name for run in c.required}]
+    return failures | _sweep(rest, job)
 
 
-def _sweep(configs, store, device, workers, data_dir, say, deadline, seconds, cluster) -> dict[str, str]:
-    todo = [config for config in configs if find_record(config, [store]) is None]
-    if not todo or time.time() >= deadline:
+def _missing(configs: Iterable[RunConfig], job: Job) -> list[RunConfig]:
+    return [config for config in configs if find_record(config, [job.store]) is None]
+
+
+def _sweep(configs: list[RunConfig], job: Job) -> dict[str, str]:
+    """Those of `configs` that are missing, whose required runs are there."""
+    todo = _missing(configs, job)
+    if not todo or time.time() >= job.deadline:
         return {}
     todo.sort(key=lambda config: (config.seed, -config.cost))  # the longest first: no worker idles for long at the end
-    say(f"{len(todo)} of {len(configs)} runs to train, {min(workers, len(todo))} at a time on {device}")
-    bar = Bar(todo, say)
+    at_a_time = min(job.workers, len(todo))
+    job.say(f"{len(todo)} of {len(configs)} runs to train, {at_a_time} at a time on {job.device}")
+    bar = Bar(todo, job.say)
     try:
-        if cluster is not None:
-            return cluster.train(todo, store, device, data_dir, deadline, bar)
-        return _train_here(todo, store, device, workers, data_dir, deadline, seconds, bar)
+        return job.cluster.train(todo, job, bar) if job.cluster else _train_here(todo, job, bar)
     finally:
         bar.close()
 
 
-def _train_here(todo, store, device, workers, data_dir, deadline, seconds, bar) -> dict[str, str]:
+def _train_here(todo: list[RunConfig], job: Job, bar: "Bar") -> dict[str, str]:
     context = multiprocessing.get_context("spawn")
-    pool = [_Worker(context, store, device, data_dir, deadline) for _ in range(min(workers, len(todo)))]
+    devices = itertools.cycle(_devices(job.device))
+    count = min(job.workers, len(todo))
+    pool = [_Worker(context, job.store, next(devices), job.data_dir, job.deadline) for _ in range(count)]
     failures: dict[str, str] = {}
 
     def start(worker: "_Worker") -> None:
         """The next run that fits, else the next one: part of it is done, and the next call goes on."""
-        fits = (i for i, config in enumerate(todo) if seconds(config) <= deadline - time.time())
+        left = job.deadline - time.time()
+        fits = (i for i, config in enumerate(todo) if job.seconds(config) <= left)
         worker.start(todo.pop(next(fits, 0)))
 
     try:
@@ -108,13 +143,19 @@ def _train_here(todo, store, device, workers, data_dir, deadline, seconds, bar) 
                     continue
                 if isinstance(message, str):
                     failures[config.name] = message
-                bar.ended(config, store, message)
-                if todo and time.time() < deadline:
+                bar.ended(config, job.store, message)
+                if todo and time.time() < job.deadline:
                     start(worker)
     finally:
         for worker in pool:
             worker.stop()
     return failures
+
+
+def _devices(device: str) -> list[str]:
+    """What the workers take in turn: every GPU that "cuda" stands for."""
+    count = gpu_count(device) if device == "cuda" else 1
+    return [f"cuda:{i}" for i in range(count)] if count > 1 else [device]
 
 
 class _Worker:
@@ -142,7 +183,10 @@ class _Worker:
             message = self.connection.recv()
         except EOFError:
             self._process.join()
-            message = f"its process died (exit code {self._process.exitcode})"
+            message = DeviceLost(f"its process died (exit code {self._process.exitcode})")
+        if isinstance(message, DeviceLost):
+            self._process.join()
+            self.connection.close()
             self._spawn()
         if not isinstance(message, dict):
             self.config = None
@@ -160,8 +204,10 @@ def _work(connection: Connection, store: Path, device: str, data_dir: str | None
 
     try:
         while True:
-            config = connection.recv()
-            connection.send(attempt(config, store, device, data_dir, deadline, report))
+            how = attempt(connection.recv(), store, device, data_dir, deadline, report)
+            connection.send(how)
+            if isinstance(how, DeviceLost):  # the next run would fail too: another process takes it
+                return
     except (EOFError, KeyboardInterrupt, BrokenPipeError):
         return
 
@@ -194,8 +240,14 @@ def attempt(
         return End.FINISHED
     except (InputError, FloatingPointError) as error:
         return str(error)
-    except Exception:
-        return traceback.format_exc().strip()
+    except Exception as error:
+        reason = traceback.format_exc().strip()
+        return DeviceLost(reason) if _is_of_device(error) else reason
+
+
+def _is_of_device(error: Exception) -> bool:
+    """Whether CUDA itself failed, after which its context answers every call of the process with an error."""
+    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
 
 
 class Bar:

@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import io
+import json
+import re
 import shutil
 import time
 from collections import defaultdict
@@ -22,14 +24,19 @@ from dlt.harness.run import EVALUATION_BATCH, Run
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device for "auto", "cpu" or "cuda"; InputError when the one asked for is not there."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError(f"device: {name!r} is not auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device: cuda was asked for, and torch sees no CUDA device here; use cpu or auto")
-    if name == "cpu" or not torch.cuda.is_available():
+    """The device for "auto", "cpu", "cuda" or "cuda:1"; InputError when the one asked for is not there."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise InputError(f"device: {name!r} is not auto, cpu, cuda, or one GPU of several, cuda:1")
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    return distributed.own_gpu() if distributed.size() > 1 else torch.device("cuda")
+    if not torch.cuda.is_available():
+        raise InputError(f"device: {name} was asked for, and torch sees no CUDA device here; use cpu or auto")
+    if distributed.size() > 1:
+        return distributed.own_gpu()
+    device = torch.device("cuda" if name == "auto" else name)
+    if device.index is not None and device.index >= torch.cuda.device_count():
+        raise InputError(f"device: {name}; the GPUs here are cuda:0 to cuda:{torch.cuda.device_count() - 1}")
+    return device
 
 
 def train(
@@ -72,6 +79,8 @@ def _prepared(config: RunConfig, store: Path, device: str, data_dir: str | None)
     if config.setting.threads:
         torch.set_num_threads(config.setting.threads)
     torch.backends.cudnn.deterministic = True
+    for part in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):  # fp32 is fp32: cuDNN's own choice is TF32
+        part.fp32_precision = "ieee"
     return Run(config, target, data_dir, store)
 
 
@@ -156,7 +165,7 @@ def train_epoch(run: Run, epoch: int) -> dict[str, float]:
         optimizer.step()
         step_losses.append(loss.detach())
     if run.parallel:
-        run.parallel.merge_buffers()
+        run.parallel.merge_statistics()
     step_losses = torch.stack(step_losses).cpu()  # the epoch's one wait for the device
     if not step_losses.isfinite().all():
         step = int((~step_losses.isfinite()).nonzero()[0]) + 1
@@ -218,6 +227,7 @@ class _Progress:
         path = folder / "checkpoint.pt"
         if not path.exists():
             return cls()
+        _check_same_kind(run.device, folder)
         try:
             state = torch.load(path, map_location=run.device, weights_only=True)
         except Exception as error:
@@ -271,6 +281,16 @@ class _Progress:
             for name, value in network.state_dict().items()
         }
         records.write_atomic(folder / "weights.safetensors", save(weights))
+
+
+def _check_same_kind(device: torch.device, folder: Path) -> None:
+    """InputError where a run was begun on the other kind of device: its second half would not be that of either."""
+    begun_on = json.loads((folder / "run.json").read_text())["device"]
+    if begun_on.startswith("cpu") != (device.type == "cpu"):
+        raise InputError(
+            f"device: {folder.name} was begun on {begun_on}, not on {device.type}; go on there, or remove its folder "
+            "to begin again"
+        )
 
 
 def evaluate(
