@@ -167,7 +167,7 @@ def test_the_readmes_command(own_modules, tmp_path):
     done = subprocess.run([*launcher, *line, *more], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     (folder,) = tmp_path.glob("runs/paper/*dlt-window*")
-    assert records.read_record(folder).config["setting"]["processes"] == 2
+    assert records.read_record(folder).config.setting.processes == 2
 
 
 def test_a_process_decodes_its_share_alone(tmp_path, monkeypatch):
@@ -212,7 +212,7 @@ def test_every_method(method, start, tmp_path):
     assert json.dumps(notes(tmp_path / "two-notes", 0)) == json.dumps(notes(tmp_path / "two-notes", 1))
     record = records.read_record(run_folder(tmp_path / "two"))
     assert np.isfinite(record.epochs().train_loss).all()
-    assert record.config["setting"]["processes"] == 2
+    assert record.config.setting.processes == 2
     assert done.stdout.count("Last ") == (2 if method == "f-correction" else 1)  # one rank speaks
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from dlt.artifact import shipping
 from dlt.artifact.targets import TARGETS
-from dlt.harness.config import config_from_dict
 from dlt.harness.records import CHECKPOINTS, ROOT, read_record
 
 FOLDERS = sorted(path.parent for path in CHECKPOINTS.glob("*/*/run.json"))
@@ -18,10 +17,10 @@ def test_every_file_has_its_sha256():
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_a_record_is_named_after_its_configuration(folder):
     record = read_record(folder)
-    assert config_from_dict(record.config).name == record.run["name"] == folder.name
-    assert len(record.epochs()) == record.config["setting"]["epochs"]
+    assert record.config.name == record.run["name"] == folder.name
+    assert len(record.epochs()) == record.config.setting.epochs
     noise = record.run["label_noise"]
-    if record.config["noise"] in ("symmetric", "asymmetric"):
+    if record.config.noise in ("symmetric", "asymmetric"):
         assert noise["realised_rate"] <= noise["nominal_rate"] + 1e-9
 
 

@@ -244,8 +244,8 @@ def test_record_tells_where_it_came_from(tiny_config, tmp_path):
     assert noise["nominal_rate"] == 0.4
     assert noise["assumed_rate"] == noise["realised_rate"] == pytest.approx(0.3, abs=0.08)
     assert len(noise["sha256"]) == 64
-    assert record.config["setting"]["epochs"] == 3
-    assert record.config["method_config"]["strategy"] == "window"
+    assert record.config.setting.epochs == 3
+    assert record.config.method_config["strategy"] == "window"
     assert record.run["versions"]["torch"] == torch.__version__
     losses = record.losses()
     assert losses["loss_2"].shape == losses["kept_3"].shape == (250,)

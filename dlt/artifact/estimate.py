@@ -17,11 +17,10 @@ def estimate(record: Record, labels: np.ndarray, theta: float, rows: np.ndarray 
     """
     import pandas
 
-    if record.config["setting"]["epoch_samples"]:
+    setting = record.config.setting
+    if setting.epoch_samples:
         raise InputError(f"record: {record.folder} kept no losses, from which the noise rate is estimated")
-    setting, losses = record.config["setting"], record.losses()
-    early_epoch = min(setting["early_epoch"], setting["epochs"])
-    early, late = (losses[f"loss_{epoch}"] for epoch in (early_epoch, setting["epochs"]))
+    early, late = record.early_and_late_losses
     if not (before_drop := early_losses(record)):
         raise InputError(f"record: {record.folder} kept no losses before its learning rate fell")
     try:
@@ -36,8 +35,8 @@ def estimate(record: Record, labels: np.ndarray, theta: float, rows: np.ndarray 
             "label": labels,
             "clean_probability": ours.clean_probability,
             "clean_probability_paper": theirs.clean_probability,
-            "early_loss": early.astype(float),
-            "late_loss": late.astype(float),
+            "early_loss": early,
+            "late_loss": late,
         }
     )
     table.index = np.arange(len(labels)) if rows is None else rows
@@ -54,7 +53,7 @@ def estimate(record: Record, labels: np.ndarray, theta: float, rows: np.ndarray 
             f"estimated noise rate: {100 * ours.rate:.1f}%   "
             f"(ours: log-odds of the labels, epochs {ours.epochs[0]} to {ours.epochs[-1]})",
             f"by the paper's rule:  {100 * theirs.rate:.1f}%   "
-            f"(Eq. 8: losses of epochs {early_epoch} and {setting['epochs']}; needs a network that has learnt all)",
+            f"(Eq. 8: losses of epochs {setting.early_epoch} and {setting.epochs}; of one that has learnt all labels)",
             *(f"warning: {warning.message}" for warning in warned),
             f"every training sample's probability to be labelled right: {_shown(path)}"
             + (

@@ -1,18 +1,22 @@
 """Each table of the paper as a list of runs."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from dlt.artifact import paper
+from dlt.artifact.printing import seeds_in_words
 from dlt.harness.config import RunConfig, make_config
-from dlt.harness.datasets import MINI_TEST, MINI_TRAIN
-from dlt.harness.label_noise import HUMAN_NOISES
+from dlt.harness.datasets import MINI_TEST, MINI_TRAIN, data_folder
+from dlt.harness.label_noise import HUMAN_FILES, HUMAN_NOISES
 from dlt.harness.method import METHODS, load_method
 from dlt.harness.settings import SETTINGS, setting_for
 
 # Data and network are the paper's, so that a difference of accuracies means something.
 PROFILES_LIKE_PAPER = ("short", "paper")
 # "specifically designed for symmetric noise, thus we only report its results under symmetric noise" (4.1)
+TUNING_SEEDS = (11, 12, 13)
 SYMMETRIC_ONLY = ("m-correction",)
 DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "clothing1m": "Clothing1M"}
 NOISE_NAMES = {"symmetric": "sym", "asymmetric": "asym"}  # others go by their own
@@ -115,8 +119,22 @@ class Table:
             return f"Profile {profile}: nothing stands in for {' and '.join(DATA_NAMES[d] for d in self.paper)}"
         setting = setting_for(profile, dataset_in(profile, datasets[0]))
         data = DATA_OF_PROFILE.get(profile) or " and ".join(DATA_NAMES[d] for d in datasets)
-        numbers = ("not run yet", "1 seed")[seeds] if seeds < 2 else f"{spread} of {seeds} seeds"
+        numbers = seeds_in_words(seeds, f"{spread} of ")
         return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs, {numbers}"
+
+
+def reported_seeds(profile: str, stores: list[Path]) -> list[int]:
+    """The seeds of a profile's records but those that settings were tuned on; 1 where there are none."""
+    names = [path.parent.name for store in stores for path in (Path(store) / profile).glob("*/run.json")]
+    found = {int(re.search(r"-s(\d+)-[0-9a-f]+$", name)[1]) for name in names}
+    return sorted(found - set(TUNING_SEEDS)) or [1]
+
+
+def lacks_human_file(config: RunConfig, data_dir: str | None = None) -> bool:
+    """Whether a run needs the labels that people gave, and their file is not in the data folder."""
+    if config.noise not in HUMAN_NOISES:
+        return False
+    return not any((data_folder(data_dir) / name).is_file() for name in HUMAN_FILES[config.dataset])
 
 
 ROWS = {

@@ -28,7 +28,7 @@ def write_model(record: Record, target: Path, data: dict | None = None, tested: 
     """
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(record.folder / "weights.safetensors", target / "model.safetensors")
-    config = record.config | ({"data": data} if data else {})
+    config = record.run["config"] | ({"data": data} if data else {})
     write_atomic(target / "config.json", json.dumps(config, indent=1) + "\n")
     write_atomic(target / "README.md", model_card(record, data, tested))
     return [target / name for name in ("model.safetensors", "config.json", "README.md")]
@@ -36,7 +36,7 @@ def write_model(record: Record, target: Path, data: dict | None = None, tested: 
 
 def model_card(record: Record, data: dict | None = None, tested: bool = True) -> str:
     """What the network is, what it was trained on, how good it is, and what it is not for; as for `write_model`."""
-    config, noise, result = record.config, record.run["label_noise"], record.result["test_accuracy"]
+    config, noise, result = record.run["config"], record.run["label_noise"], record.result["test_accuracy"]
     realised = noise["realised_rate"]
     rate = "unknown (labels as they came)" if realised is None else f"{100 * realised:.1f}%"
     accuracy = """| test accuracy, mean of the last 10 epochs | {last:.2f}% |

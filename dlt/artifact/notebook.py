@@ -14,12 +14,12 @@ from pathlib import Path
 
 from IPython.display import Image, Markdown
 
+from dlt.artifact.experiments import reported_seeds
 from dlt.artifact.targets import TARGETS
 from dlt.harness.errors import InputError
 from dlt.harness.records import CHECKPOINTS, RUNS, find_record
 from dlt.harness.settings import PROFILES
 
-SEEDS = [1, 2, 3]
 STORES = {"checkpoints": CHECKPOINTS, "runs": RUNS}
 
 
@@ -35,8 +35,13 @@ def profiles(name: str) -> list[str]:
     """The profiles in which something of a target was run; DLT_PROFILE alone where it is set."""
     if only := os.environ.get("DLT_PROFILE"):
         return [only]
-    there = [p for p in PROFILES if any(find_record(c, [store()]) for c in TARGETS[name].runs(p, SEEDS))]
+    there = [p for p in PROFILES if any(find_record(c, [store()]) for c in TARGETS[name].runs(p, _seeds(p)))]
     return there or [PROFILES[0]]
+
+
+def _seeds(profile: str) -> list[int]:
+    """Those that the store has."""
+    return reported_seeds(profile, [store()])
 
 
 @functools.cache
@@ -44,7 +49,7 @@ def _written(name: str, profile: str) -> tuple[str, Path]:
     """The text of a target, and a folder with its files; written once a notebook."""
     folder = Path(tempfile.mkdtemp(prefix="dlt-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    text, _ = TARGETS[name].write(profile, SEEDS, [store()], folder)
+    text, _ = TARGETS[name].write(profile, _seeds(profile), [store()], folder)
     return text, folder / profile
 
 
@@ -63,7 +68,7 @@ def figure(name: str, profile: str, picture: str | None = None) -> Image:
     image = PIL.Image.open(_written(name, profile)[1] / f"{picture or name}.png").convert("RGB")
     image.thumbnail((800, 10_000), PIL.Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    image.quantize(64, dither=PIL.Image.Dither.NONE).save(out, "png", optimize=True)
+    image.quantize(256, dither=PIL.Image.Dither.NONE).save(out, "png", optimize=True)
     return Image(out.getvalue(), width=800)
 
 

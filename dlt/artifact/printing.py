@@ -131,6 +131,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
+def seeds_in_words(seeds: int, several: str = "") -> str:
+    """not run yet, 1 seed, 3 seeds; `several` goes before the number of more than one."""
+    if seeds == 0:
+        return "not run yet"
+    return "1 seed" if seeds == 1 else f"{several}{seeds} seeds"
+
+
 def compute_note(hours: "pandas.Series", runs: int) -> str:
     """`hours` by device, of CPU cores (as many as threads) or of a GPU."""
     return f"Compute: {'; '.join(_cost(*cost) for cost in hours.items())}; {counted(runs, 'run')}."

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
+from dlt.artifact.experiments import lacks_human_file
 from dlt.artifact.printing import counted
-from dlt.artifact.studies import lacks_human_file
 from dlt.artifact.targets import TARGETS
 from dlt.harness.config import RunConfig
 from dlt.harness.datasets import data_folder, load

@@ -40,8 +40,7 @@ def judge(config: RunConfig, store: Path, labels: np.ndarray, predicted: np.ndar
     """
     import pandas
 
-    losses = read_record(folder_of(store, ce_config(config))).losses()
-    early = min(config.setting.early_epoch, config.setting.epochs)
+    early, late = read_record(folder_of(store, ce_config(config))).early_and_late_losses
     suggested = predicted.argmax(1)
     return pandas.DataFrame(
         {
@@ -49,8 +48,8 @@ def judge(config: RunConfig, store: Path, labels: np.ndarray, predicted: np.ndar
             "suggested": suggested,
             "suspect": suggested != labels,
             "clean_probability": predicted[np.arange(len(labels)), labels],
-            "early_loss": losses[f"loss_{early}"].astype(float),
-            "late_loss": losses[f"loss_{config.setting.epochs}"].astype(float),
+            "early_loss": early,
+            "late_loss": late,
         }
     )
 

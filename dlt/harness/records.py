@@ -12,6 +12,7 @@ import contextlib
 import csv
 import dataclasses
 import errno
+import functools
 import io
 import json
 import os
@@ -22,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from dlt.harness.config import RunConfig
+from dlt.harness.config import RunConfig, config_from_dict
 from dlt.harness.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,9 +122,9 @@ class Record:
     folder: Path
     run: dict  # run.json
 
-    @property
-    def config(self) -> dict:
-        return self.run["config"]
+    @functools.cached_property
+    def config(self) -> RunConfig:
+        return config_from_dict(self.run["config"])
 
     @property
     def result(self) -> dict:
@@ -141,6 +142,18 @@ class Record:
         """The arrays of losses.npz."""
         with _reading(self.folder / "losses.npz"), np.load(self.folder / "losses.npz") as file:
             return dict(file)
+
+    def losses_at(self, epoch: int) -> np.ndarray:
+        """(N,) un-augmented losses of an epoch where they were kept; InputError elsewhere."""
+        losses = self.losses()
+        if f"loss_{epoch}" not in losses:
+            raise InputError(f"record: {self.folder} kept no losses at epoch {epoch}")
+        return losses[f"loss_{epoch}"].astype(float)
+
+    @property
+    def early_and_late_losses(self) -> tuple[np.ndarray, np.ndarray]:
+        """What Section 3.2 compares: of the early and of the last epoch."""
+        return self.losses_at(self.config.setting.early_epoch), self.losses_at(self.config.setting.epochs)
 
     def _csv(self, name: str):
         import pandas  # not needed where only training happens
@@ -161,7 +174,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 def early_losses(record: Record) -> dict[int, np.ndarray]:
     """{epoch: losses (N,)} that a run kept before its learning rate fell, when noisy labels are not yet learnt."""
-    last = min(record.config["setting"]["drop_after"], record.config["setting"]["epochs"] - 1)
+    last = min(record.config.setting.drop_after, record.config.setting.epochs - 1)
     kept = {int(name.removeprefix("loss_")): v for name, v in record.losses().items() if name.startswith("loss_")}
     return {epoch: kept[epoch] for epoch in sorted(kept) if epoch <= last}
 

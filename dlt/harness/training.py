@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dlt.harness import distributed, records
-from dlt.harness.config import RunConfig, config_from_dict
+from dlt.harness.config import RunConfig
 from dlt.harness.errors import InputError
 from dlt.harness.measures import epoch_measures, run_json, summary
 from dlt.harness.method import Method
@@ -301,12 +301,12 @@ def evaluate(
     path = Path(folder) / "weights.safetensors"
     if record is None or not path.is_file():
         raise InputError(f"folder: {folder} holds no finished run with weights.safetensors")
-    if record.config.get("data_sha256") and not dataset:
+    if record.config.data_sha256 and not dataset:
         raise InputError(
             "dataset: give --dataset, the .npz file that the run was trained on (those of `clean` lie in "
             "data/ beside runs/)"
         )
-    config = config_from_dict(record.config | ({"dataset": dataset} if dataset else {}))
+    config = dataclasses.replace(record.config, dataset=dataset or record.config.dataset)
     run = Run(config, resolve_device(device), data_dir, Path(folder).resolve().parent.parent)
     load_weights(path, run.networks)
     return test_accuracies(run)

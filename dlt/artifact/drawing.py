@@ -1,0 +1,107 @@
+"""What all pictures share: the look, colours that are told apart with any sight, marks, and how they are written.
+
+The same numbers give the same bytes. matplotlib is imported where it is used: training does without.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlt.artifact.printing import to_csv
+from dlt.harness.records import write_atomic
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours are told apart with any colour vision, the dashes in grey.
+METHOD_STYLES = {
+    "ce": ("#000000", (0, (1, 1))),
+    "apl": ("#CC79A7", (0, (3, 3))),
+    "sce": ("#E69F00", (0, (5, 1, 1, 1))),
+    "m-correction": ("#009E73", (0, (2, 0.8))),
+    "dividemix": ("#D55E00", (0, (6, 1, 1, 1, 1, 1))),
+    "dlt-last-epoch": ("#56B4E9", (0, (10, 1.5))),
+    "dlt-window": ("#0072B2", "-"),
+    "dividemix-dlt": ("#0072B2", "-"),
+}
+OTHER_STYLE = ("#777777", (0, (3, 1, 1, 1)))
+# Blue, vermillion and green of the same; dashes and hatches tell them apart in grey.
+POPULATIONS = {
+    "clean": {"color": "#0072B2", "linestyle": "-", "hatch": ""},
+    "hard": {"color": "#009E73", "linestyle": (0, (2, 0.8)), "hatch": "...."},
+    "noisy": {"color": "#D55E00", "linestyle": (0, (6, 1.5)), "hatch": "////"},
+}
+LOOK = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # text stays text
+}
+GREY = "#777777"
+
+
+@contextlib.contextmanager
+def new_figure(width: float, height: float, **look) -> Iterator["Figure"]:
+    """An empty figure of so many inches; inside, everything is drawn in our look, and what more of it is given."""
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
+    with matplotlib.style.context(["default", LOOK | look]):
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def caption(figure: "Figure", words: str) -> None:
+    """What the figure shows, above it."""
+    figure.suptitle(words, x=0.01, ha="left", fontsize=8)
+
+
+def not_run(panel: "Axes") -> None:
+    """Say that a panel is empty because nothing was run."""
+    panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", color=GREY)
+
+
+def mark(panel: "Axes", epoch: float, words: str, height: float = 1.0) -> None:
+    """A thin upright line at an epoch, with what happens there written at a height between 0 and 1."""
+    panel.axvline(epoch + 0.5, color=GREY, linewidth=0.7, linestyle=(0, (1, 2)), zorder=0)
+    panel.annotate(
+        words,
+        (epoch + 0.5, height),
+        xycoords=("data", "axes fraction"),
+        xytext=(3, -8),
+        textcoords="offset points",
+        fontsize=6,
+        color=GREY,
+    )
+
+
+def write_figure(figure: "Figure", numbers: "pandas.DataFrame", path: Path) -> list[Path]:
+    """PNG and PDF without dates, and the numbers as CSV, beside each other."""
+    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None, "Creator": None}}
+    files = {}
+    for suffix, about in metadata.items():
+        out = io.BytesIO()
+        figure.savefig(out, format=suffix, dpi=150, metadata=about)
+        files[suffix] = _smaller(out) if suffix == "png" else out.getvalue()
+    files["csv"] = to_csv(numbers)
+    for suffix, data in files.items():
+        write_atomic(path.with_suffix(f".{suffix}"), data)
+    return [path.with_suffix(f".{suffix}") for suffix in files]
+
+
+def _smaller(png: io.BytesIO) -> bytes:
+    """The picture with a palette of 256 colours: a third of the size, and nobody sees it."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.open(png).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(out, "png", optimize=True)
+    return out.getvalue()

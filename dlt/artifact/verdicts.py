@@ -1,0 +1,91 @@
+"""When the records decide a claim: paired differences over seeds, their intervals, and one verdict of many columns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+HOLDS, FAILS, PART, OPEN, NOT_RUN = "holds", "**fails**", "in part", "undecided", "not run"
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`check(profile, seeds, stores)` gives a verdict and the figures behind it; None where nothing was run."""
+
+    where: str
+    words: str
+    target: str  # the command that shows it
+    check: Callable[[str, list[int], list[Path]], tuple[str, str] | None]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two methods in one column: one number a seed that both were run with."""
+
+    column: str
+    values: list[float]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.values))
+
+    @property
+    def half_width(self) -> float:
+        """Of the 95% confidence interval (Student's t) of the mean; NaN for one seed."""
+        from scipy.stats import t
+
+        n = len(self.values)
+        if n < 2:
+            return float("nan")
+        return float(t.ppf(1 - LEVEL / 2, n - 1) * np.std(self.values, ddof=1) / n**0.5)
+
+    @property
+    def p_value(self) -> float:
+        """Of the paired t-test; 1 for one seed, which decides nothing."""
+        from scipy.stats import ttest_1samp
+
+        if len(self.values) < 2:
+            return 1.0
+        if np.std(self.values) == 0:
+            return 1.0 if self.mean == 0 else 0.0
+        return float(ttest_1samp(self.values, 0).pvalue)
+
+    def __str__(self) -> str:
+        spread = " (1 seed)" if len(self.values) == 1 else f" ± {self.half_width:.1f}"
+        return f"{self.column} {self.mean:+.1f}{spread}"
+
+
+def significant(p_values: list[float]) -> list[bool]:
+    """Holm's step-down test: which of several hypotheses are rejected, so that all hold together at 5%."""
+    rejected = [False] * len(p_values)
+    for rank, i in enumerate(np.argsort(p_values, kind="stable")):
+        if p_values[i] > LEVEL / (len(p_values) - rank):
+            break
+        rejected[i] = True
+    return rejected
+
+
+def decide(differences: list[Difference]) -> list[str]:
+    """For each column whether the first method is higher."""
+    decided = significant([difference.p_value for difference in differences])
+    verdicts = []
+    for difference, sure in zip(differences, decided, strict=True):
+        verdicts.append(OPEN if not sure else HOLDS if difference.mean > 0 else FAILS)
+    return verdicts
+
+
+def summarise(verdicts: list[str], total: int | None = None) -> str:
+    """One verdict of many columns: with their counts where they differ, and their number where not all were run."""
+    counts = {kind: verdicts.count(kind) for kind in (HOLDS, OPEN, FAILS) if kind in verdicts}
+    if HOLDS in counts:
+        verdict = HOLDS if len(counts) == 1 else PART
+    else:
+        verdict = FAILS if counts.get(FAILS, 0) > counts.get(OPEN, 0) else OPEN
+    if len(counts) > 1:
+        texts = [f"{count} {kind.strip('*')}" for kind, count in counts.items()]
+        verdict += f" ({', '.join(texts)})"
+    if total is not None and len(verdicts) < total:
+        verdict += f", {len(verdicts)} of {total} columns run"
+    return verdict
