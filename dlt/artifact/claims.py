@@ -69,7 +69,8 @@ def above_in_most(name: str, first: str, other: str):
 
 def _figures(found: list[Difference]) -> str:
     seeds = sorted({len(difference.values) for difference in found})
-    return f"{'; '.join(map(str, found))} (n = {' to '.join(map(str, {seeds[0]: 0, seeds[-1]: 0}))})"
+    n = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    return f"{'; '.join(map(str, found))} (n = {n})"
 
 
 def _where_run(run: int, total: int) -> str:
@@ -205,5 +206,6 @@ def _of_profile(profile: str, stores: list[Path]) -> list[str]:
         count[next(kind for kind in count if verdict.startswith(kind))] += 1
         lines.append(f"| {claim.where} | {claim.words} | {verdict} | {figures} | `{claim.target}` |")
     data = experiments.DATA_OF_PROFILE.get(profile, "CIFAR-10/100")
-    summary = ", ".join(f"{number} {kind.strip('*')}" for kind, number in count.items())
-    return [f"## Profile `{profile}`: {data}", f"Of {len(CLAIMS)} claims: {summary}.", "\n".join(lines)]
+    words = "Of {} claims {} hold, {} hold in part, {} are undecided, {} fail, {} were not run."
+    summary = words.format(len(CLAIMS), *count.values())
+    return [f"## Profile `{profile}`: {data}", summary, "\n".join(lines)]

@@ -138,6 +138,14 @@ def seeds_in_words(seeds: int, several: str = "") -> str:
     return "1 seed" if seeds == 1 else f"{several}{seeds} seeds"
 
 
+def command_note(name: str, profile: str, seeds: int, here: int, whole: int) -> str:
+    """How the reader gets the same; `here` of the `whole` number of runs that the command needs are shown."""
+    command = f"`./reproduce.sh {name} --profile {profile} --seeds {max(seeds, 1)}`"
+    if here == whole:
+        return f"{command} makes this, training what runs/ lacks."
+    return f"{command} makes the whole, {counted(whole, 'run')}, training what runs/ lacks; {here} of them are here."
+
+
 def compute_note(hours: "pandas.Series", runs: int) -> str:
     """`hours` by device, of CPU cores (as many as threads) or of a GPU."""
     return f"Compute: {'; '.join(_cost(*cost) for cost in hours.items())}; {counted(runs, 'run')}."

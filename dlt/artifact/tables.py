@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlt.artifact.experiments import DATA_NAMES, PROFILES_LIKE_PAPER, Table, dataset_in, headings, profile_with
-from dlt.artifact.printing import Text, compute_note, fixed, signed, with_deviation
+from dlt.artifact.printing import Text, command_note, compute_note, fixed, signed, with_deviation
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
 from dlt.harness.records import Record, find_record
@@ -173,8 +173,10 @@ def _notes(table: Table, profile: str, frame: "pandas.DataFrame", comparison: st
     absent = [d for d in table.paper if dataset_in(profile, d) is None]
     command = f"./reproduce.sh {table.name} --profile"
     if len(absent) < len(table.paper):
-        seeds = max(frame["n"].max(), 1)
-        notes.append(f"`{command} {profile} --seeds {seeds}` makes this table, training what runs/ lacks.")
+        seeds = max(int(frame["n"].max()), 1)
+        here = int(frame.loc[frame["metric"] == "last", "n"].sum())
+        whole = seeds * len(table.runs(profile, [1]))
+        notes.append(command_note(table.name, profile, seeds, here, whole))
     for d in absent:
         notes.append(f"`{command} {profile_with(d)}` runs {DATA_NAMES[d]}, for which nothing stands in here.")
     return notes

@@ -53,7 +53,7 @@ class Difference:
         return float(ttest_1samp(self.values, 0).pvalue)
 
     def __str__(self) -> str:
-        spread = " (1 seed)" if len(self.values) == 1 else f" ± {self.half_width:.1f}"
+        spread = f" ± {self.half_width:.1f}" if len(self.values) > 1 else ""
         return f"{self.column} {self.mean:+.1f}{spread}"
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dlt.artifact import printing
-from dlt.artifact.exhibits.common import cifar10, command_note, found, setting_line
+from dlt.artifact.exhibits.common import cifar10, found, setting_line
 from dlt.artifact.experiments import dataset_in
-from dlt.artifact.printing import Text, fixed, signed, with_deviation
+from dlt.artifact.printing import Text, command_note, fixed, signed, with_deviation
 from dlt.harness.config import RunConfig
 from dlt.harness.datasets import MINI_TRAIN
 from dlt.harness.measures import LAST_EPOCHS
@@ -31,6 +31,10 @@ class Variant:
     choice: str
     answer: str
     more: dict
+    of_noisy_loss: bool = False  # nothing changes where lambda_n is 0, as it is under asymmetric noise
+
+    def applies(self, default: RunConfig) -> bool:
+        return not (self.of_noisy_loss and default.method_config["noisy_weight"] == 0)
 
 
 def options(**values) -> dict:
@@ -43,14 +47,14 @@ def variants(profile: str) -> list[Variant]:
     dataset = dataset_in(profile, "cifar10")
     schedule = schedule_for(profile, dataset)
     steps = math.ceil(_rows(profile) / setting_for(profile, dataset).batch_size)
-    decays = dict.fromkeys(round(decay * schedule.decay_epochs / 10) for decay in DECAYS)
+    decays = {round(decay * schedule.decay_epochs / 10) for decay in DECAYS}
+    decays -= {1, schedule.decay_epochs}  # by Eq. 7 T_grad 1 is T_grad 0
     windows = {"one batch": 1, "a quarter of an epoch": max(1, steps // 4), "an epoch": steps}
     return [
         Variant("our defaults", "", {}),
         *(
-            Variant("T_grad", f"{decay} epochs", options(decay_epochs=decay))
-            for decay in decays
-            if decay != schedule.decay_epochs
+            Variant("T_grad", f"{decay} epochs" if decay else "0 or 1 epochs", options(decay_epochs=decay))
+            for decay in sorted(decays)
         ),
         *(
             Variant("T_warm", f"{warm} epochs", options(warmup_epochs=warm))
@@ -58,6 +62,7 @@ def variants(profile: str) -> list[Variant]:
         ),
         *(Variant("w of Eq. 7", rate, {"assumed_rate": rate}) for rate in ("realised", "estimated")),
         Variant("detection on", "an augmented view", options(detection="augmented")),
+        Variant("detection on", "the training loss (lines 4 and 6: one l)", options(detection="training")),
         Variant("mixup partners", "any row (MixMatch's union)", options(partners="union")),
         *(Variant("window s", f"{words} ({s})", options(window=s)) for words, s in windows.items()),
         Variant("threshold from", "the last epoch", options(strategy="last-epoch")),
@@ -65,8 +70,8 @@ def variants(profile: str) -> list[Variant]:
             Variant("running statistics of", f"{which} images", options(running_statistics=which))
             for which in ("mixed", "all")
         ),
-        Variant("ramp of lambda_n", "none", options(ramp_epochs=0)),
-        Variant("discarded images", "not used (lambda_n = 0)", options(noisy_weight=0.0)),
+        Variant("ramp of lambda_n", "none", options(ramp_epochs=0), of_noisy_loss=True),
+        Variant("discarded images", "not used (lambda_n = 0)", options(noisy_weight=0.0), of_noisy_loss=True),
     ]
 
 
@@ -77,8 +82,14 @@ def variant_run(profile: str, variant: Variant, noise: tuple[str, float], seed: 
 
 def runs(profile: str, seed: int) -> dict[str, RunConfig]:
     """Every variant on every column, a run of several once."""
-    both = [variant_run(profile, variant, noise, seed) for noise in COLUMNS for variant in variants(profile)]
-    return {run.name: run for run in both}
+    found = {}
+    for noise in COLUMNS:
+        default = cifar10(profile, "dlt-window", noise, seed)
+        for variant in variants(profile):
+            if variant.applies(default):
+                run = variant_run(profile, variant, noise, seed)
+                found[run.name] = run
+    return found
 
 
 def _rows(profile: str) -> int:
@@ -92,7 +103,8 @@ def collect_ablations(profile: str, seeds: list[int], stores: list[Path]) -> "pa
     rows = []
     for noise in COLUMNS:
         default = None
-        for variant in variants(profile):
+        applicable = [v for v in variants(profile) if v.applies(cifar10(profile, "dlt-window", noise, seeds[0]))]
+        for variant in applicable:
             records = found({s: variant_run(profile, variant, noise, s) for s in seeds}, stores)
             last = pandas.Series({s: r.result["test_accuracy"]["last"] for s, r in records.items()}, dtype=float)
             default = last if default is None else default
@@ -124,7 +136,11 @@ def ablations_text(profile: str, frame: "pandas.DataFrame") -> Text:
     lines = []
     for (choice, answer), part in frame.groupby(["choice", "answer"], sort=False):
         cells = []
-        for cell in part.itertuples():
+        for noise, rate in COLUMNS:
+            if not ((part["noise"] == noise) & (part["rate"] == rate)).any():
+                cells += ["no effect", "", "", ""]
+                continue
+            (cell,) = part[(part["noise"] == noise) & (part["rate"] == rate)].itertuples()
             itself = choice == "our defaults"
             spread = f" ± {fixed(cell.difference_std)}" if cell.n > 1 else ""
             difference = "" if itself or not cell.n else signed(cell.difference) + spread
@@ -137,8 +153,8 @@ def ablations_text(profile: str, frame: "pandas.DataFrame") -> Text:
     notes = [
         f"DLT (Slide Window). Last: mean test accuracy of the last {LAST_EPOCHS} epochs, mean ± standard deviation of "
         "seeds. Difference: from our defaults, over the same seeds, in points. Precision and recall of the discarded "
-        "labels in these epochs, in percent.",
-        command_note("ablations", profile, seeds),
+        "labels in these epochs, in percent. No effect: lambda_n is 0 there.",
+        command_note("ablations", profile, seeds, int(frame["n"].sum()), seeds * len(frame)),
     ]
     title = "what the paper leaves open, tried"
     return Text("ablations", title, setting_line(profile, seeds), head, lines, notes, left=2)

@@ -60,9 +60,3 @@ def setting_line(profile: str, seeds: int) -> str:
     setting = setting_for(profile, dataset_in(profile, "cifar10"))
     data = DATA_OF_PROFILE.get(profile, "CIFAR-10")
     return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs, {seeds_in_words(seeds)}."
-
-
-def command_note(name: str, profile: str, seeds: int) -> str:
-    """How the reader gets the same."""
-    command = f"./reproduce.sh {name} --profile {profile} --seeds {max(seeds, 1)}"
-    return f"`{command}` makes this, training what runs/ lacks."

@@ -9,95 +9,101 @@ from dlt.artifact.drawing import caption, mark, new_figure, write_figure
 from dlt.artifact.exhibits.common import HALF, cifar10, found, setting_line
 from dlt.artifact.verdicts import Claim, Difference, decide
 from dlt.harness.config import RunConfig
-from dlt.harness.records import Record
 
 if TYPE_CHECKING:
     import pandas
 
 TITLE = "test accuracy with and without the decreasing threshold"
+COLOURS = {"decreasing": "#0072B2", "at once": "#D55E00"}
+DASHES = {"decreasing": "", "at once": (6, 1.5)}
 
 
 def runs(profile: str, seed: int) -> dict[str, RunConfig]:
-    """Figure 4: with and without the decreasing threshold of Eq. 7."""
+    """With and without the decreasing threshold of Eq. 7."""
     return {
         "decreasing": cifar10(profile, "dlt-window", HALF, seed),
         "at once": cifar10(profile, "dlt-window", HALF, seed, options={"decay_epochs": 0}),
     }
 
 
-DECAY_STYLES = {"decreasing": ("#0072B2", "-"), "at once": ("#D55E00", (0, (6, 1.5)))}
-
-
 def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> tuple[str, list[Path]]:
-    """Test accuracy in the early stage, with the threshold that decreases (Eq. 7) and with q = 1 - w at once."""
-    import pandas
-
-    configs = {key: {s: runs(profile, s)[key] for s in seeds} for key in DECAY_STYLES}
-    config = configs["decreasing"][seeds[0]].method_config
-    shown = min(config["warmup_epochs"] + 2 * config["decay_epochs"], configs["decreasing"][seeds[0]].setting.epochs)
-    parts = []
+    """The early stage, until twice T_grad after warm-up."""
+    frame = collect_early(profile, seeds, stores)
+    schedule = runs(profile, seeds[0])["decreasing"].schedule
     with new_figure(8, 3.6) as figure:
         panel = figure.subplots()
-        for key, (color, dashes) in DECAY_STYLES.items():
-            curves = {s: r.epochs()["test_accuracy"].head(shown) for s, r in found(configs[key], stores).items()}
-            if not curves:
-                continue
-            table = pandas.DataFrame(curves)
-            label = f"T_grad = {config['decay_epochs'] if key == 'decreasing' else 0}: {key}"
-            panel.plot(table.index, table.mean(axis=1), color=color, linestyle=dashes, linewidth=2, label=label)
-            for seed in table:
-                panel.plot(table.index, table[seed], color=color, linestyle=dashes, linewidth=0.6, alpha=0.6)
-            part = table.rename_axis("epoch").reset_index().melt("epoch", var_name="seed", value_name="test_accuracy")
-            parts.append(part.assign(threshold=key))
-        mark(panel, config["warmup_epochs"], "warm-up ends")
-        panel.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, shown))
-        if parts:
-            later = [part[part["epoch"] > config["warmup_epochs"] // 2]["test_accuracy"].min() for part in parts]
-            panel.set_ylim(bottom=min(later) - 5)
-            panel.legend(loc="lower right")
-        names = ["epoch", "seed", "test_accuracy", "threshold"]
-        frame = pandas.concat(parts) if parts else pandas.DataFrame(columns=names)
+        if len(frame):
+            _draw(panel, frame, schedule.decay_epochs)
+            later = frame[frame["epoch"] > schedule.warmup_epochs // 2]
+            panel.set_ylim(bottom=later["test_accuracy"].min() - 5)
+        mark(panel, schedule.warmup_epochs, "warm-up ends")
+        last = schedule.warmup_epochs + 2 * schedule.decay_epochs
+        panel.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, last))
         caption(
             figure,
             "Test accuracy early on, with and without the decreasing threshold: DLT (Slide Window), symmetric noise "
-            f"0.5; mean, each seed\n{_fluctuation(frame, config['warmup_epochs'])}"
+            f"0.5; mean, each seed\n{_in_words(frame, schedule.warmup_epochs)}\n"
             f"{setting_line(profile, frame['seed'].nunique())}",
         )
         return "", write_figure(figure, frame, Path(folder) / profile / "figure4")
 
 
-def _fluctuation(frame: "pandas.DataFrame", warmup: int) -> str:
-    """How much test accuracy moves after warm-up, in words: the paper says, more without the decreasing threshold."""
+def collect_early(profile: str, seeds: list[int], stores: list[Path]) -> "pandas.DataFrame":
+    """Test accuracy (%) by epoch of both thresholds and each seed, until twice T_grad after warm-up."""
+    import pandas
+
+    parts = []
+    for threshold in COLOURS:
+        records = found({seed: runs(profile, seed)[threshold] for seed in seeds}, stores)
+        for seed, record in records.items():
+            schedule = record.config.schedule
+            early = record.epochs()["test_accuracy"].head(schedule.warmup_epochs + 2 * schedule.decay_epochs)
+            parts.append(early.reset_index().assign(seed=seed, threshold=threshold))
+    names = ["epoch", "seed", "test_accuracy", "threshold"]
+    return pandas.concat(parts, ignore_index=True)[names] if parts else pandas.DataFrame(columns=names)
+
+
+def _draw(panel, frame: "pandas.DataFrame", decay_epochs: int) -> None:
+    import seaborn
+
+    columns = {"data": frame, "x": "epoch", "y": "test_accuracy", "hue": "threshold", "style": "threshold", "ax": panel}
+    look = {"palette": COLOURS, "dashes": DASHES}
+    seaborn.lineplot(**columns, **look, errorbar=None, linewidth=2)
+    seaborn.lineplot(**columns, **look, units="seed", estimator=None, linewidth=0.6, alpha=0.6, legend=False)
+    legend = panel.legend(loc="lower right")
+    for text in legend.get_texts():
+        epochs = decay_epochs if text.get_text() == "decreasing" else 0
+        text.set_text(f"T_grad = {epochs}: {text.get_text()}")
+
+
+def falls(frame: "pandas.DataFrame", threshold: str, warmup: int) -> dict[int, float]:
+    """{seed: points of accuracy lost an epoch after warm-up}: only falls, as what an epoch gains is learning."""
+    part = frame[(frame["threshold"] == threshold) & (frame["epoch"] >= warmup)]
+    accuracies = part.groupby("seed")["test_accuracy"]
+    return {seed: float((-values.diff()).clip(lower=0).mean()) for seed, values in accuracies}
+
+
+def _in_words(frame: "pandas.DataFrame", warmup: int) -> str:
+    """How much test accuracy fluctuates after warm-up: the paper says, more without the decreasing threshold."""
     texts = []
-    for key, part in frame[frame["epoch"] >= warmup].groupby("threshold", sort=False):
-        moves = part.groupby("seed")["test_accuracy"].apply(lambda accuracy: accuracy.diff().abs().mean())
-        low = part[part["epoch"] > warmup].groupby("seed")["test_accuracy"].min()
-        texts.append(f"{key} {moves.mean():.1f} points (lowest {low.mean():.1f}%)")
-    return f"Mean change from epoch to epoch after warm-up: {'; '.join(texts)}\n" if texts else ""
+    for threshold in COLOURS:
+        lost = [*falls(frame, threshold, warmup).values()]
+        texts.append(f"{threshold} {np.mean(lost):.2f} points" if lost else f"{threshold} not run")
+    return f"Accuracy lost from epoch to epoch after warm-up, falls alone: {'; '.join(texts)}"
 
 
 def _calmer(profile, seeds, stores):
-    falls = {key: _falls_by_seed(found({s: runs(profile, s)[key] for s in seeds}, stores)) for key in DECAY_STYLES}
-    both = falls["decreasing"].keys() & falls["at once"].keys()
+    frame = collect_early(profile, seeds, stores)
+    warmup = runs(profile, seeds[0])["decreasing"].schedule.warmup_epochs
+    calm, abrupt = (falls(frame, threshold, warmup) for threshold in COLOURS)
+    both = sorted(calm.keys() & abrupt.keys())
     if not both:
         return None
-    difference = Difference("", [falls["at once"][seed] - falls["decreasing"][seed] for seed in sorted(both)])
-    means = [np.mean([falls[key][seed] for seed in both]) for key in ("decreasing", "at once")]
     words = (
-        f"mean fall an epoch after warm-up: {means[0]:.2f} points decreasing, {means[1]:.2f} at once (n = {len(both)})"
+        f"accuracy lost an epoch after warm-up: {np.mean([calm[seed] for seed in both]):.2f} points decreasing, "
+        f"{np.mean([abrupt[seed] for seed in both]):.2f} at once (n = {len(both)})"
     )
-    return decide([difference])[0], words
-
-
-def _falls_by_seed(records: dict[int, Record]) -> dict[int, float]:
-    """Points that test accuracy loses an epoch, until twice T_grad after warm-up; what it gains is learning."""
-    falls = {}
-    for seed, record in records.items():
-        config = record.config
-        first = config.method_config["warmup_epochs"]
-        stage = record.epochs()["test_accuracy"].loc[first : first + 2 * config.schedule.decay_epochs]
-        falls[seed] = float((-stage.diff()).clip(lower=0).mean())
-    return falls
+    return decide([Difference("", [abrupt[seed] - calm[seed] for seed in both])])[0], words
 
 
 CLAIMS = (

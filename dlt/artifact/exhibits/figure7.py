@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dlt.artifact import printing
-from dlt.artifact.exhibits.common import HALF, KINDS, cifar10, command_note, found, hard_runs, setting_line
+from dlt.artifact.exhibits.common import HALF, KINDS, cifar10, found, hard_runs, setting_line
 from dlt.artifact.exhibits.loss_panels import METHODS, write_loss_panels
-from dlt.artifact.printing import Text, fixed
+from dlt.artifact.printing import Text, command_note, fixed
 from dlt.artifact.verdicts import FAILS, HOLDS, Claim, summarise
 from dlt.harness.config import RunConfig
 from dlt.harness.measures import LAST_EPOCHS
@@ -131,7 +131,7 @@ def kept_text(profile: str, frame: "pandas.DataFrame") -> Text:
         "hard samples it is the nominal 0.5, which by itself discards a tenth of the clean ones.",
         "Precision and recall of the discarded labels; a discarded hard sample is an error, but not in `without hard`. "
         "AUC: of the losses, noisy against all others.",
-        command_note("figure7", profile, seeds),
+        command_note("figure7", profile, seeds, int(frame["n"].sum()), seeds * len(frame)),
     ]
     title = "what DLT keeps when hard samples are added"
     return Text("figure7_kept", title, setting_line(profile, seeds), head, lines, notes)

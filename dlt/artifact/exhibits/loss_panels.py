@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# What epochs.csv holds: cheap for every method, and what each one looks at itself.
+MEASURE = (
+    "Cross-entropy, and DLT in warm-up: the loss that is trained on, of an augmented view; DLT afterwards: the "
+    "detection loss, of the plain image"
+)
 METHODS = {"ce": "Cross-Entropy", "dlt-window": "DLT (Slide Window)"}
 
 
@@ -49,14 +54,14 @@ def draw_losses(panel: "Axes", part: "pandas.DataFrame", warmup: int | None) -> 
     panel.set_xlim(1, part["epoch"].max())
     panel.set_ylim(0, min(1.05 * part["max"].max(), 2 * part["q95"].max()))
     if warmup:
-        mark(panel, warmup, "warm-up ends")
+        mark(panel, warmup, "warm-up ends; plain images")
 
 
 def write_loss_panels(name, profile, seeds, stores, folder, runs, titles, words) -> list[Path]:
     """Panels of losses by epoch, two in a row, written as <folder>/<profile>/<name>."""
     frame = collect_losses({key: {s: runs(profile, s)[key] for s in seeds} for key in titles}, stores)
     rows = len(titles) // 2
-    with new_figure(8, 0.8 + 2.6 * rows) as figure:
+    with new_figure(8, 1.0 + 2.6 * rows) as figure:
         panels = figure.subplots(rows, 2, sharex=True, sharey="row", squeeze=False)
         for panel, (key, title) in zip(panels.flat, titles.items(), strict=True):
             config = runs(profile, seeds[0])[key]
@@ -68,7 +73,7 @@ def write_loss_panels(name, profile, seeds, stores, folder, runs, titles, words)
             panel.set_ylabel("cross-entropy loss")
         _legend(figure, frame["population"].unique())
         count = int(frame["n"].max()) if len(frame) else 0
-        words = f"{words}\n{_ends(frame, titles)}{setting_line(profile, count)}"
+        words = f"{words}\n{MEASURE}\n{_ends(frame, titles)}{setting_line(profile, count)}"
         caption(figure, words)
         return write_figure(figure, frame, Path(folder) / profile / name)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlt.artifact import paper, printing
-from dlt.artifact.exhibits.common import command_note, setting_line
+from dlt.artifact.exhibits.common import setting_line
 from dlt.artifact.experiments import DATA_NAMES, dataset_in
-from dlt.artifact.printing import Text, counted, fixed, signed
+from dlt.artifact.printing import Text, command_note, counted, fixed, signed
 from dlt.artifact.verdicts import FAILS, HOLDS, PART, Claim
 from dlt.harness.config import RunConfig, make_config
 from dlt.harness.label_noise import HUMAN_NOISES
@@ -127,7 +127,7 @@ def rates_text(profile: str, frame: "pandas.DataFrame") -> Text:
         "true label; `dlt/noise_rate.py` holds both.",
         *_mean_errors(frame),
         "Right: the paper's estimate on its data, to be compared with the nominal rate, as the paper does.",
-        command_note("table5", profile, seeds),
+        command_note("table5", profile, seeds, len(frame), seeds * len(runs(profile, 1))),
     ]
     head = ["Noise (nominal %)", "realised", "paper's rule", "error", "max", "our rule", "error", "max", "in the paper"]
     return Text("table5", "noise rate estimated from losses", setting_line(profile, seeds), head, lines, notes)
