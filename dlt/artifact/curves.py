@@ -3,7 +3,18 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlt.artifact.drawing import GREY, METHOD_STYLES, OTHER_STYLE, caption, new_figure, not_run, write_figure
+from dlt.artifact.drawing import (
+    ERROR_TICKS,
+    GREY,
+    METHOD_STYLES,
+    OTHER_STYLE,
+    caption,
+    log_scale,
+    method_legend,
+    new_figure,
+    not_run,
+    write_figure,
+)
 from dlt.artifact.experiments import Column, Table, dataset_in, headings
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
@@ -13,10 +24,8 @@ from dlt.harness.settings import setting_for
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 LABEL_GAP = 0.062  # between the numbers beside a panel, of its height
-ERROR_TICKS = [0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 80]
 KEY = ["paper_dataset", "noise", "rate"]  # of a table's column
 
 
@@ -42,7 +51,7 @@ def accuracy_curves(table: Table, profile: str, seeds: list[int], stores: list[P
             f"the mean accuracy of the last {LAST_EPOCHS} epochs\n{setting}",
         )
         drawn = set(runs["method"])
-        _legend(figure, {method: table.rows[method] for method in table.methods if method in drawn})
+        method_legend(figure, {method: table.rows[method] for method in table.methods if method in drawn})
         return write_figure(figure, summarised(runs), Path(folder) / profile / f"{table.name}_curves")
 
 
@@ -82,17 +91,11 @@ def _curve(record: Record, accuracy: str) -> "pandas.DataFrame":
 
 
 def _draw(table: Table, profile: str, columns: list[Column], runs: "pandas.DataFrame", panels) -> None:
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
-
     parts = [runs[(runs[KEY] == list(column)).all(axis=1)] for column in columns]
     across = panels.shape[1]
     for i, row in enumerate(panels):
-        row[0].set_yscale("log")
+        log_scale(row[0], "y", ERROR_TICKS)
         row[0].set_ylim(_limits(parts[i * across : (i + 1) * across]))
-        row[0].set_yticks(ERROR_TICKS)
-        row[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        row[0].yaxis.set_minor_formatter(NullFormatter())
-        row[0].set_ylim(_limits(parts[i * across : (i + 1) * across]))  # ticks beyond them have moved them
     for panel, column, heading, part in zip(panels.flat, columns, headings(columns), parts, strict=True):
         panel.set_title(heading, loc="left", fontweight="bold")
         if part.empty:
@@ -183,11 +186,3 @@ def _mark_drop(panel: "Axes", after: int) -> None:
         fontsize=6,
         color=GREY,
     )
-
-
-def _legend(figure: "Figure", names: dict[str, str]) -> None:
-    from matplotlib.lines import Line2D
-
-    styles = [METHOD_STYLES.get(method, OTHER_STYLE) for method in names]
-    lines = [Line2D([], [], color=color, linestyle=line, linewidth=1.4) for color, line in styles]
-    figure.legend(lines, names.values(), loc="outside lower center", ncols=min(len(names), 4) or 1, handlelength=3.2)

@@ -48,6 +48,7 @@ LOOK = {
     "pdf.fonttype": 42,  # text stays text
 }
 GREY = "#777777"
+ERROR_TICKS = [0.5, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 80]  # percent
 
 
 @contextlib.contextmanager
@@ -68,6 +69,26 @@ def caption(figure: "Figure", words: str) -> None:
 def not_run(panel: "Axes") -> None:
     """Say that a panel is empty because nothing was run."""
     panel.text(0.5, 0.5, "not run", transform=panel.transAxes, ha="center", color=GREY)
+
+
+def log_scale(panel: "Axes", which: str, ticks: list[float]) -> None:
+    """The "x" or "y" axis on a log scale, with these ticks written as plain numbers."""
+    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+    panel.set(**{f"{which}scale": "log"})
+    axis = {"x": panel.xaxis, "y": panel.yaxis}[which]
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+
+
+def method_legend(figure: "Figure", names: dict[str, str], **look) -> None:
+    """Below all panels, the style of each {method: its name}."""
+    from matplotlib.lines import Line2D
+
+    styles = [METHOD_STYLES.get(method, OTHER_STYLE) for method in names]
+    lines = [Line2D([], [], color=color, linestyle=line, linewidth=1.4, **look) for color, line in styles]
+    figure.legend(lines, names.values(), loc="outside lower center", ncols=min(len(names), 4) or 1, handlelength=3.2)
 
 
 def mark(panel: "Axes", epoch: float, words: str, height: float = 1.0) -> None:
