@@ -5,6 +5,7 @@ What one more needs is its file and its line in EXHIBITS.
 
 from dlt.artifact.exhibits import (
     ablations,
+    cost,
     figure1,
     figure2,
     figure3,
@@ -15,4 +16,4 @@ from dlt.artifact.exhibits import (
     table5,
 )
 
-EXHIBITS = (table5, figure1, figure2, figure3, figure4, figure5, figure6, figure7, ablations)
+EXHIBITS = (table5, figure1, figure2, figure3, figure4, figure5, figure6, figure7, ablations, cost)

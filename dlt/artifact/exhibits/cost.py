@@ -1,0 +1,99 @@
+"""What accuracy costs: Last of every method of Table 1 against its work. No exhibit of the paper."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlt.artifact.drawing import (
+    ERROR_TICKS,
+    GREY,
+    METHOD_STYLES,
+    OTHER_STYLE,
+    caption,
+    log_scale,
+    method_legend,
+    new_figure,
+    not_run,
+    write_figure,
+)
+from dlt.artifact.experiments import TABLES, headings
+from dlt.harness.config import RunConfig
+from dlt.harness.records import find_record
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
+TITLE = "accuracy against work, and which methods nothing cheaper beats"
+TABLE = TABLES["table1"]
+WORK_TICKS = [60, 100, 200, 300, 500, 1000, 2000]
+CLAIMS = ()
+
+
+def runs(profile: str, seed: int) -> dict[str, RunConfig]:
+    """Those of Table 1."""
+    return {run.name: run for run in TABLE.runs(profile, [seed])}
+
+
+def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> tuple[str, list[Path]]:
+    """A panel for each column: work in CE-epochs and test error, both on a log scale, and the Pareto front."""
+    frame = collect_costs(profile, seeds, stores)
+    with new_figure(10, 6) as figure:
+        panels = figure.subplots(2, 3, sharex=True)
+        for panel, column, heading in zip(panels.flat, TABLE.columns, headings(TABLE.columns), strict=True):
+            panel.set_title(heading, loc="left", fontweight="bold")
+            _draw(panel, frame[(frame["noise"] == column.noise) & (frame["rate"] == column.rate)])
+        for panel in panels[-1]:
+            panel.set_xlabel("work (epochs of CE training)")
+        for panel in panels[:, 0]:
+            panel.set_ylabel("test error, Last (%)")
+        drawn = [method for method in TABLE.methods if method in set(frame["method"])]
+        method_legend(figure, {method: TABLE.rows[method] for method in drawn}, marker="o", markersize=5)
+        count = int(frame["n"].max()) if len(frame) else 0
+        caption(
+            figure,
+            "Error against work by the cost model, mean and range of seeds: nearer to the lower left is better; "
+            "joined are the methods that none beats at as much work\n"
+            f"{TABLE.describe(profile, count, 'mean and range')}",
+        )
+        return "", write_figure(figure, frame, Path(folder) / profile / "cost")
+
+
+def collect_costs(profile: str, seeds: list[int], stores: list[Path]) -> "pandas.DataFrame":
+    """A row for each column and method that was run: work in CE-epochs, Last (%) over n seeds, on the front or not."""
+    import pandas
+
+    rows = []
+    for column in TABLE.columns:
+        cells = []
+        for method in TABLE.methods:
+            configs = [TABLE.config(profile, method, column, seed) for seed in seeds]
+            records = [record for config in configs if config and (record := find_record(config, stores))]
+            if records:
+                last = [record.result["test_accuracy"]["last"] for record in records]
+                numbers = {"mean": sum(last) / len(last), "min": min(last), "max": max(last), "n": len(last)}
+                about = {"noise": column.noise, "rate": column.rate, "method": method, "work": records[0].config.cost}
+                cells.append(about | numbers)
+        rows += [cell | {"front": on_front(cell, cells)} for cell in cells]
+    names = ["noise", "rate", "method", "work", "mean", "min", "max", "n", "front"]
+    return pandas.DataFrame(rows, columns=names)
+
+
+def on_front(cell: dict, cells: list[dict]) -> bool:
+    """Whether every method that is more accurate works more: the Pareto front."""
+    return not any(
+        other["mean"] >= cell["mean"] and other["work"] <= cell["work"] and other is not cell for other in cells
+    )
+
+
+def _draw(panel: "Axes", part: "pandas.DataFrame") -> None:
+    log_scale(panel, "x", WORK_TICKS)
+    if part.empty:
+        not_run(panel)
+        return
+    log_scale(panel, "y", ERROR_TICKS)
+    front = part[part["front"]].sort_values("work")
+    panel.plot(front["work"], 100 - front["mean"], color=GREY, linewidth=0.8, zorder=1)
+    for cell in part.itertuples():
+        color, _ = METHOD_STYLES.get(cell.method, OTHER_STYLE)
+        spread = [[cell.max - cell.mean], [cell.mean - cell.min]]
+        panel.errorbar(cell.work, 100 - cell.mean, spread, fmt="o", markersize=5, color=color, elinewidth=0.8)
