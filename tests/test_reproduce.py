@@ -15,7 +15,8 @@ from dlt.harness.training import train
 ONE_CELL = ["table1", "--profile", "digits", "--device", "cpu", "--methods", "ce", "--noise", "symmetric0.2"]
 
 
-def test_one_cell_from_nothing_to_the_table(stores, capsys):
+def test_one_cell_from_nothing_to_the_table(stores, capsys, monkeypatch):
+    monkeypatch.chdir(stores)
     assert main([*ONE_CELL, "--dry-run"]) == 0
     assert "1 run, 0 finished, 1 to train on cpu" in capsys.readouterr().out
     assert not (stores / "runs").exists()
@@ -38,7 +39,8 @@ def test_one_cell_from_nothing_to_the_table(stores, capsys):
     assert main(["status", "--profile", "digits"]) == 0
     out = capsys.readouterr().out
     assert "table1 (digits): 1 done, 0 running, 0 stopped, 38 missing" in out
-    assert run.name not in out
+    assert f"missing  {run.name}" not in out
+    assert f"  done     {last:>5.1f}  runs/digits/{run.name}" in out
 
     assert main(["ship", "--profile", "digits"]) == 0
     assert main(["table1", "--profile", "digits", "--cached"]) == 0
@@ -48,14 +50,14 @@ def test_one_cell_from_nothing_to_the_table(stores, capsys):
 
 def test_fresh_moves_old_runs_aside(stores):
     config = make_config("digits", "digits", "ce", "symmetric", 0.2)
-    folder = records.folder_of(reproduce.RUNS, config)
+    folder = records.folder_of(records.RUNS, config)
     folder.mkdir(parents=True)
     (folder / "kept").write_text("me")
-    reproduce._move_aside([config], reproduce.RUNS)
+    reproduce._move_aside([config], records.RUNS)
     assert not folder.exists()
     assert next((stores / "runs/old").glob(f"*/digits/{config.name}/kept")).read_text() == "me"
     with records.locked(folder), pytest.raises(InputError, match="trained by another process"):
-        reproduce._move_aside([config], reproduce.RUNS)
+        reproduce._move_aside([config], records.RUNS)
 
 
 def test_cached_without_records_is_an_empty_table(stores, capsys):
@@ -103,12 +105,12 @@ def test_overview_runs_nothing(stores, capsys):
 
 def test_verify_names_what_is_wrong(stores, tiny_config, capsys):
     for seed in (1, 2, 3):
-        for _ in train(tiny_config("ce", seed=seed), reproduce.RUNS, "cpu"):
+        for _ in train(tiny_config("ce", seed=seed), records.RUNS, "cpu"):
             pass
-    assert shipping.ship(reproduce.RUNS, reproduce.CHECKPOINTS, "digits") == 3
-    assert shipping.ship(reproduce.RUNS, reproduce.CHECKPOINTS, "digits") == 0
-    assert shipping.verify(reproduce.CHECKPOINTS) == []
-    first, second, _ = sorted((reproduce.CHECKPOINTS / "digits").iterdir())
+    assert shipping.ship(records.RUNS, records.CHECKPOINTS, "digits") == 3
+    assert shipping.ship(records.RUNS, records.CHECKPOINTS, "digits") == 0
+    assert shipping.verify(records.CHECKPOINTS) == []
+    first, second, _ = sorted((records.CHECKPOINTS / "digits").iterdir())
     assert not (first / "weights.safetensors").exists()
     text = (first / "epochs.csv").read_text()
     (first / "epochs.csv").write_text(text.replace("0.02", "0.03", 1))

@@ -10,6 +10,7 @@ from dlt.harness.records import read_record, write_atomic
 
 SHIPPED_FILES = ("run.json", "epochs.csv", "timing.csv", "losses.npz")
 MANIFEST = "MANIFEST.json"
+TUNING_SEEDS = {11, 12, 13}
 
 
 def manifest(store: Path) -> dict[str, str]:
@@ -31,6 +32,12 @@ def ship(runs: Path, store: Path, profile: str) -> int:
         new += 1
     write_atomic(store / MANIFEST, json.dumps(manifest(store), indent=1) + "\n")
     return new
+
+
+def reported_seeds(store: Path, profile: str = "*") -> list[int]:
+    """The seeds of the records in `store`, ascending, without those on which settings were chosen."""
+    found = (read_record(path.parent) for path in store.glob(f"{profile}/*/run.json"))
+    return sorted({record.config["seed"] for record in found if record is not None} - TUNING_SEEDS)
 
 
 def verify(store: Path) -> list[str]:

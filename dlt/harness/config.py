@@ -94,6 +94,15 @@ def setting_for(profile: str, dataset: str) -> Setting:
     return SETTINGS[profile, dataset]
 
 
+def resolve_profile(name: str, device: str) -> str:
+    """`auto` is short on a GPU (`device` "cuda") and digits on a CPU; InputError for an unknown profile."""
+    if name == "auto":
+        return "short" if device == "cuda" else "digits"
+    if name not in PROFILES:
+        raise InputError(f"profile: {name!r} is not one of auto, {', '.join(PROFILES)}")
+    return name
+
+
 @dataclass(frozen=True)
 class RunConfig:
     """One run, whole: equal configurations give equal results on the same machine.

@@ -24,8 +24,8 @@ import numpy as np
 
 from dlt.harness.config import RunConfig
 from dlt.harness.errors import InputError
+from dlt.harness.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs"
 CHECKPOINTS = ROOT / "checkpoints"
 
