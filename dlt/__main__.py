@@ -15,6 +15,7 @@ TARGETS = (
     *("ablations", "beyond", "cost", "all"),
 )
 
+# What becomes of a run that failed so.
 FAILED = {
     FloatingPointError: "the checkpoint before it is kept",
     RunFailed: "the same command tries again",
