@@ -12,9 +12,11 @@ work=$root/.venv.building
 say() { printf 'reproduce.sh: %s\n' "$*" >&2; }
 die() { say "$@"; exit 2; }
 
-# What pyproject.toml asks for and python $1 lacks. Reads versions only: importing torch takes seconds.
+# What this command needs of pyproject.toml and python $1 lacks: its dependencies, and those of the extras in $extras.
+# Reads versions only: importing torch takes seconds.
 missing() {
-    "$1" - "$root/pyproject.toml" 2>/dev/null <<'EOF' || echo "a working Python >= 3.11"
+    # shellcheck disable=SC2086  # $extras is one word an extra; old bash takes an empty array for unset
+    "$1" - "$root/pyproject.toml" $extras 2>/dev/null <<'EOF' || echo "a working Python >= 3.11"
 import re, sys, tomllib
 from importlib.metadata import PackageNotFoundError, version
 
@@ -26,8 +28,11 @@ def lacks(requirement):
         return True
     return any([int(n) for n in re.findall(r"\d+", have)] < [int(n) for n in b.split(".")] for b in bound)
 
-with open(sys.argv[1], "rb") as file:
-    print(*filter(lacks, tomllib.load(file)["project"]["dependencies"]), sep=", ", end="")
+_, path, *extras = sys.argv
+with open(path, "rb") as file:
+    project = tomllib.load(file)["project"]
+needed = project["dependencies"] + [r for extra in extras for r in project["optional-dependencies"][extra]]
+print(*filter(lacks, needed), sep=", ", end="")
 EOF
 }
 
@@ -97,6 +102,11 @@ find_python() {
     fi
 }
 
+case ${1:-} in
+    test) extras="artifact test" ;;
+    notebooks) extras="artifact" ;;
+    *) extras="" ;;
+esac
 find_python
 # Our dlt wins over an installed namesake (-P drops the current folder from the front); a method of the user's
 # own is found where they stand.

@@ -9,8 +9,13 @@ from dlt import commands
 from dlt.harness.errors import InputError, ProcessLost, RunFailed
 
 # Their names alone, so that `train` need not import what draws them.
-TARGETS = (*(f"table{i}" for i in range(1, 6)), *(f"figure{i}" for i in range(1, 8)), "ablations", "beyond", "all")
+TARGETS = (
+    *(f"table{i}" for i in range(1, 6)),
+    *(f"figure{i}" for i in range(1, 8)),
+    *("ablations", "beyond", "cost", "all"),
+)
 
+# What becomes of a run that failed so.
 FAILED = {
     FloatingPointError: "the checkpoint before it is kept",
     RunFailed: "the same command tries again",
@@ -20,6 +25,8 @@ FAILED = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 done, 1 a run failed, 2 bad input (one line says what), 130 stopped by Ctrl-C."""
+    if arguments is None:  # as a program: `noisy-labels` too finds a user's own method where they stand
+        sys.path.append(os.getcwd())
     options = _parser().parse_args(arguments)
     try:
         return options.run(options) or 0
@@ -101,10 +108,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--output", type=Path, help="where bench.md and bench.csv go (default: runs/bench/<profile>)")
     _machine_arguments(command)
 
-    command = subparsers.add_parser("status", help="which runs are done, running, stopped or missing")
+    command = subparsers.add_parser("status", help="what targets miss, and every run in runs/: done, running, stopped")
     command.set_defaults(run=commands.status)
-    command.add_argument("--profile", default="auto")
-    command.add_argument("--seeds", type=int, default=1, help="seeds 1 to N")
+    command.add_argument("--profile", default="auto", help="of the targets: digits, mini, short, paper or auto")
+    command.add_argument("--seeds", type=int, default=1, help="of the targets: seeds 1 to N")
 
     command = subparsers.add_parser("notebooks", help="execute the notebooks in place, write figures/report.html")
     command.set_defaults(run=commands.notebooks)
@@ -131,7 +138,7 @@ def _reproduce_arguments(command) -> None:
     mode = command.add_mutually_exclusive_group()
     mode.add_argument("--cached", action="store_true", help="train nothing: read the shipped records")
     mode.add_argument("--fresh", action="store_true", help="move finished runs aside and train again")
-    command.add_argument("--seeds", type=int, help="seeds 1 to N (default 1; with --cached 3)")
+    command.add_argument("--seeds", type=int, help="seeds 1 to N (default 1; with --cached all)")
     command.add_argument("--workers", type=int, help="runs at a time (default: one a core, one a GPU); ray: on a GPU")
     command.add_argument("--launcher", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
     command.add_argument("--address", help="of the Ray cluster, HOST:PORT (default: auto, the one this machine is in)")

@@ -20,7 +20,7 @@ def _pairs(field: str, texts: list[str]) -> dict:
 
 
 def overview(options) -> None:
-    from dlt.artifact.reproduce import overview
+    from dlt.artifact.status import overview
 
     print(overview())
 
@@ -32,10 +32,10 @@ def reproduce(options) -> int:
 
 
 def _profile_and_dataset(options) -> tuple[str, str]:
-    from dlt.artifact.reproduce import resolve_profile
-    from dlt.harness.settings import first_dataset
+    from dlt.harness.settings import first_dataset, resolve_profile
+    from dlt.harness.training import resolve_device
 
-    profile = resolve_profile(options.profile)
+    profile = resolve_profile(options.profile, resolve_device(options.device).type)
     return profile, options.dataset or first_dataset(profile)
 
 
@@ -93,10 +93,6 @@ def _train_config(options):
     from dlt.harness.distributed import size
 
     profile, dataset = _profile_and_dataset(options)
-    try:
-        loss_epochs = options.loss_epochs and tuple(int(epoch) for epoch in options.loss_epochs.split(","))
-    except ValueError:
-        raise InputError(f"loss-epochs: {options.loss_epochs!r} is not a list like 5,10") from None
     return make_config(
         profile,
         dataset,
@@ -105,11 +101,21 @@ def _train_config(options):
         seed=options.seed,
         assumed_rate=options.assumed_rate,
         options=_pairs("option", options.option),
-        loss_epochs=loss_epochs,
+        loss_epochs=_loss_epochs(options.loss_epochs),
         hard=options.hard,
         epsilon=options.epsilon,
         **{"processes": size()} | _pairs("setting", options.setting),
     )
+
+
+def _loss_epochs(text: str | None) -> tuple[int, ...] | None:
+    """(5, 10) of "5,10"; None, the method's own, where none are given."""
+    if not text:
+        return None
+    try:
+        return tuple(int(epoch) for epoch in text.split(","))
+    except ValueError:
+        raise InputError(f"loss-epochs: {text!r} is not a list like 5,10") from None
 
 
 def _train_one(config, options) -> None:
@@ -181,15 +187,15 @@ def export_noise(options) -> None:
 
     profile, dataset = _profile_and_dataset(options)
     config = make_config(profile, dataset, "ce", *_noise(options), seed=options.seed)
-    noisy = noisy_labels(load(dataset, profile, options.data_dir), config, options.data_dir)
-    about = {"dataset": config.dataset_name, "profile": profile, "noise": config.noise, "seed": config.seed}
-    print("written: " + ", ".join(map(str, export_noise(noisy, about, options.target))))
+    data = load(dataset, profile, options.data_dir)
+    noisy = noisy_labels(data, config, options.data_dir)
+    print("written: " + ", ".join(map(str, export_noise(noisy, data, config, options.target))))
 
 
 def bench(options) -> None:
     from dlt import bench as stopwatch
-    from dlt.artifact.reproduce import resolve_profile
     from dlt.harness.records import RUNS
+    from dlt.harness.settings import resolve_profile
     from dlt.harness.training import resolve_device
 
     if options.repeats < 1:
@@ -197,12 +203,11 @@ def bench(options) -> None:
     if options.what != "methods":
         _bench_more(options)
         return
-    profile = resolve_profile(options.profile)
+    device = resolve_device(options.device)
+    profile = resolve_profile(options.profile, device.type)
     methods = tuple(options.methods.split(",")) if options.methods else stopwatch.MAIN
     settings = _pairs("setting", options.setting)
-    result = stopwatch.bench(
-        profile, resolve_device(options.device), options.data_dir, options.repeats, methods, **settings
-    )
+    result = stopwatch.bench(profile, device, options.data_dir, options.repeats, methods, **settings)
     folder = options.output or RUNS / "bench" / profile
     print(stopwatch.write(result, folder))
     print(f"written: {folder}/bench.md, bench.csv")
@@ -218,7 +223,8 @@ def _bench_more(options) -> None:
 
     if options.device == "cuda" or options.methods or options.setting or options.profile != "auto":
         raise InputError(f"what: {options.what} is measured on the CPU, without --profile, --methods and --setting")
-    rows = {"augmentation": bench_growth.augmentation, "growth": bench_growth.growth}[options.what](options.repeats)
+    measure = bench_growth.growth if options.what == "growth" else bench_growth.augmentation
+    rows = measure(options.repeats)
     table = pandas.DataFrame(rows).assign(device=device_name(resolve_device("cpu")), repeats=options.repeats)
     path = (options.output or RUNS / "bench") / f"{options.what}.csv"
     write_atomic(path, table.to_csv(index=False, float_format="%.5g"))
@@ -227,7 +233,7 @@ def _bench_more(options) -> None:
 
 
 def status(options) -> None:
-    from dlt.artifact.reproduce import status
+    from dlt.artifact.status import status
 
     if options.seeds < 1:
         raise InputError(f"seeds: {options.seeds} is not at least 1")
@@ -236,14 +242,19 @@ def status(options) -> None:
 
 def claims(options) -> None:
     from dlt.artifact.claims import to_markdown
+    from dlt.harness.places import require_checkout
     from dlt.harness.records import CHECKPOINTS, ROOT, write_atomic
 
+    require_checkout("claims")
     text = to_markdown([CHECKPOINTS])
     write_atomic(ROOT / "CLAIMS.md", text)
     print(text)
 
 
 def notebooks(options) -> None:
+    from dlt.harness.places import require_checkout
+
+    require_checkout("notebooks")
     from dlt.artifact.report import NOTEBOOKS, REPORT, execute_all
 
     print(f"{len(execute_all(NOTEBOOKS, REPORT))} notebooks executed; all their tables and figures: {REPORT}")
@@ -251,8 +262,10 @@ def notebooks(options) -> None:
 
 def verify(options) -> int:
     from dlt.artifact.shipping import manifest, verify
+    from dlt.harness.places import require_checkout
     from dlt.harness.records import CHECKPOINTS
 
+    require_checkout("verify")
     problems = verify(CHECKPOINTS)
     print("\n".join(problems) or f"{len(manifest(CHECKPOINTS))} files of shipped records, all as they should be")
     return 1 if problems else 0
@@ -260,6 +273,8 @@ def verify(options) -> int:
 
 def ship(options) -> None:
     from dlt.artifact.shipping import ship
+    from dlt.harness.places import require_checkout
     from dlt.harness.records import CHECKPOINTS, RUNS
 
+    require_checkout("ship")
     print(f"{ship(RUNS, CHECKPOINTS, options.profile)} new records in {CHECKPOINTS}")

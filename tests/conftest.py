@@ -7,7 +7,6 @@ import pytest
 import torch
 from handmade import ASYM, SHORT, SMALL, SYM, quadrants
 
-from dlt.artifact import reproduce
 from dlt.artifact.tables import collect
 from dlt.harness import records
 from dlt.harness.config import make_config
@@ -56,9 +55,8 @@ def own_modules(tmp_path, monkeypatch):
 def stores(tmp_path, monkeypatch):
     """Empty runs/, checkpoints/ and figures/ in place of the repository's."""
     for name in ("RUNS", "CHECKPOINTS"):
-        for module in (records, reproduce):
-            monkeypatch.setattr(module, name, tmp_path / name.lower())
-    monkeypatch.setattr(reproduce, "ROOT", tmp_path)
+        monkeypatch.setattr(records, name, tmp_path / name.lower())
+    monkeypatch.setattr(records, "ROOT", tmp_path)
     return tmp_path
 
 

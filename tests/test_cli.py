@@ -71,6 +71,33 @@ def test_bad_input(arguments, line, stores, capsys, monkeypatch):
     assert not (stores / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--method", "ce", "--noise-rate", "0.2"],
+        ["estimate"],
+        ["export-noise", "labels", "--noise-rate", "0.2"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_the_profile_is_that_of_the_device_asked_for(arguments, capsys, monkeypatch):
+    """On a machine with a GPU: --device cpu is for digits, which CIFAR-10 does not belong to."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert main([*arguments, "--dataset", "cifar10", "--device", "cpu"]) == 2
+    assert "dataset: 'cifar10' is not run in profile 'digits'" in capsys.readouterr().err
+    assert main([*arguments, "--dataset", "digits"]) == 2
+    assert "dataset: 'digits' is not run in profile 'short'" in capsys.readouterr().err
+
+
+def test_what_is_timed_is_the_profile_of_the_device(capsys, monkeypatch):
+    timed = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("dlt.bench.bench", lambda profile, device, *_: timed.append((profile, device.type)))
+    monkeypatch.setattr("dlt.bench.write", lambda *_: "")
+    assert main(["bench", "--device", "cpu"]) == main(["bench"]) == 0
+    assert timed == [("digits", "cpu"), ("short", "cuda")]
+
+
 def test_noise_needs_a_rate(capsys):
     assert main([*TRAIN, "--method", "ce"]) == 2
     assert "noise-rate: give one with --noise symmetric, or --noise none" in capsys.readouterr().err

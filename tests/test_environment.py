@@ -1,14 +1,28 @@
 """The lists of packages agree with each other, and the citation with the project."""
 
+import ast
+import pkgutil
 import re
+import shlex
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
+DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "IPython": "ipython"}
+BROUGHT_ALONG = {"pillow"}  # by torchvision
+NOTEBOOKS = {"ipython", "nbclient", "nbconvert", "nbformat"}  # brought along by jupyter
+FOR_AN_EXTRA = {
+    "dlt/artifact/notebook.py": NOTEBOOKS,
+    "dlt/artifact/report.py": NOTEBOOKS,
+    "dlt/harness/cluster.py": {"ray"},
+    "dlt/cleaning/comparison.py": {"cleanlab"},
+}
 
 
 def by_name(requirements):
@@ -16,7 +30,10 @@ def by_name(requirements):
 
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DEPENDENCIES = by_name(PROJECT["dependencies"])
+EXTRAS = PROJECT["optional-dependencies"]
+# All that the lock and environment.yml hold: what a plain install brings, the notebooks, the tests.
+LISTED = [*PROJECT["dependencies"], *EXTRAS["artifact"], *EXTRAS["test"]]
+DEPENDENCIES = by_name(LISTED)
 
 # environment.yml keeps this order: Python, pip, what comes from conda-forge, what pip adds.
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
@@ -31,7 +48,46 @@ PINS = [Requirement(line) for line in LOCK_LINES]  # a name may have several, ea
 
 def test_dependencies_are_names_with_one_lower_bound():
     # reproduce.sh compares versions without the packaging library and knows no other form.
-    assert [d for d in PROJECT["dependencies"] if not re.fullmatch(r"[a-z-]+>=\d+(\.\d+)*", d)] == []
+    assert [d for d in LISTED if not re.fullmatch(r"[a-z-]+>=\d+(\.\d+)*", d)] == []
+
+
+def imported(path):
+    """The packages of others that a file imports, at its top or inside functions, by their names on an index."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.split(".")[0])
+    return {DISTRIBUTIONS.get(name, name) for name in names - sys.stdlib_module_names - {"dlt", "baselines"}}
+
+
+@pytest.mark.parametrize("folder", ["dlt/*.py", "dlt/harness", "dlt/cleaning", "dlt/artifact", "baselines"])
+def test_a_plain_install_brings_what_is_imported(folder):
+    """And an extra what the few files import that are for it."""
+    files = ROOT.glob(folder if folder.endswith(".py") else f"{folder}/**/*.py")
+    for path in files:
+        there = set(by_name(PROJECT["dependencies"])) | BROUGHT_ALONG
+        allowed = there | FOR_AN_EXTRA.get(path.relative_to(ROOT).as_posix(), set())
+        assert imported(path) <= allowed, path
+
+
+def test_a_plain_install_brings_neither_notebooks_nor_tests():
+    assert not set(by_name(PROJECT["dependencies"])) & {"jupyter", "nbval", "pytest", "ruff", "pyyaml"}
+    assert set(by_name(EXTRAS["artifact"])) == {"jupyter", "nbval"}
+    assert set(by_name(EXTRAS["test"])) == {"pytest", "pyyaml", "ruff"}
+
+
+def test_the_command_of_the_package_is_there():
+    for name, target in PROJECT["scripts"].items():
+        assert (name, callable(pkgutil.resolve_name(target))) == ("noisy-labels", True)
+
+
+def test_the_oldest_torch_is_tried_with_the_tests_and_notebooks_installed():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text())["jobs"]
+    install = next(step["run"] for step in jobs["oldest"]["steps"] if "pip install" in step.get("run", ""))
+    torch = PROJECT["dependencies"][0].split(">=")[1]
+    assert shlex.split(install)[-3:] == [f"torch=={torch}.*", "torchvision==0.26.*", ".[test,artifact]"]
 
 
 def test_conda_environment_has_the_same_packages():

@@ -5,11 +5,16 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from dlt.__main__ import main
+from dlt.artifact.export import export_noise
 from dlt.harness import records
-from dlt.harness.label_noise import symmetric
+from dlt.harness.config import make_config
+from dlt.harness.datasets import Dataset, Images, load
+from dlt.harness.label_noise import corrupt, symmetric
 from dlt.harness.networks import build_network, load_weights
+from dlt.harness.run import noisy_labels
 from dlt.harness.training import train
 
 
@@ -41,14 +46,61 @@ def test_export_needs_weights(finished, tmp_path, capsys):
     assert "holds no finished run" in capsys.readouterr().err
 
 
-def test_export_of_noise_is_what_runs_train_on(tmp_path, capsys):
-    target = tmp_path / "noise"
-    assert main(["export-noise", str(target), "--profile", "digits", "--noise-rate", "0.4", "--seed", "2"]) == 0
-    labels = np.load(target / "labels.npy")
+def exported(target, *arguments):
+    """What others would load: labels, rows, the table beside them, and what they are."""
+    assert main(["export-noise", str(target), "--profile", "digits", "--device", "cpu", *arguments]) == 0
     table = np.loadtxt(target / "labels.csv", delimiter=",", skiprows=1, dtype=int)
-    np.testing.assert_array_equal(table[:, 1], labels)
-    np.testing.assert_array_equal(labels, symmetric(table[:, 2], 0.4, 10, 2))
     about = json.loads((target / "noise.json").read_text())
+    return np.load(target / "labels.npy"), np.load(target / "rows.npy"), table, about
+
+
+def test_export_of_noise_is_what_runs_train_on(tmp_path):
+    """From the files and scikit-learn alone: which digits are trained on, and as what."""
+    target = tmp_path / "noise"
+    labels, rows, table, about = exported(target, "--noise-rate", "0.4", "--seed", "2")
+    digits = load_digits().target
+    np.testing.assert_array_equal(labels, symmetric(digits[rows], 0.4, 10, 2))
+    np.testing.assert_array_equal(table, np.column_stack([rows, labels, digits[rows]]))
     assert about["sha256_of_int64_labels"] == hashlib.sha256(labels.astype("<i8").tobytes()).hexdigest()
-    assert about["realised_rate"] == pytest.approx((table[:, 1] != table[:, 2]).mean())
+    assert about["realised_rate"] == pytest.approx((labels != digits[rows]).mean())
+    assert (about["source"], about["source_samples"], about["samples"]) == (
+        "sklearn.datasets.load_digits()",
+        len(digits),
+        len(rows),
+    )
+    assert about["part"] == "a stratified split; the others are the test set"
+    data = load("digits", "digits")
+    np.testing.assert_array_equal(
+        noisy_labels(data, make_config("digits", "digits", "ce", noise_rate=0.4, seed=2)).labels, labels
+    )
+    np.testing.assert_array_equal(data.train.images[..., 0], np.rint(load_digits().images[rows] * (255 / 16)))
     assert main(["export-noise", str(target), "--profile", "digits", "--noise-rate", "0.4"]) == 2
+
+
+def test_export_of_noise_of_an_archive(tmp_path, tiny):
+    """Where a fifth is held out, rows are those of the archive; with a test set of its own all are trained on."""
+    rng = np.random.default_rng(0)
+    given = rng.integers(0, 3, 200)
+    images = rng.integers(0, 255, (200, 8, 8)).astype(np.uint8)
+    np.savez(tmp_path / "own.npz", images=images, labels=given)
+    arguments = ["--noise", "none", "--dataset"]
+    labels, rows, _, about = exported(tmp_path / "a", *arguments, str(tmp_path / "own.npz"))
+    np.testing.assert_array_equal(given[rows], labels)
+    assert (about["source"], about["source_samples"], about["samples"]) == ("own.npz", 200, 160)
+    labels, rows, _, about = exported(tmp_path / "b", *arguments, tiny)
+    np.testing.assert_array_equal(rows, np.arange(250))
+    assert (about["source_samples"], about["part"]) == (250, "all")
+
+
+def test_export_of_noise_of_a_part_of_cifar(tmp_path):
+    """Profile mini: the rows count through all of CIFAR-10."""
+    part = Images(
+        np.zeros((4, 32, 32, 3), np.uint8), np.array([0, 1, 2, 3]), tuple("abcdefghij"), np.array([4, 5, 9, 77])
+    )
+    data = Dataset("cifar10", part, part, (0.5,) * 3, (0.5,) * 3, 4, True)
+    config = make_config("mini", "cifar10", "ce", "symmetric", 0.4)
+    export_noise(corrupt(part.labels, "symmetric", 0.4, 10, 1, "cifar10"), data, config, tmp_path / "noise")
+    np.testing.assert_array_equal(np.load(tmp_path / "noise/rows.npy"), [4, 5, 9, 77])
+    about = json.loads((tmp_path / "noise/noise.json").read_text())
+    assert (about["source_samples"], about["part"]) == (50000, "the first 512 of each class")
+    assert about["source"] == "torchvision.datasets.CIFAR10(train=True)"

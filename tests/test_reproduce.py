@@ -4,9 +4,11 @@ import math
 import shutil
 
 import pytest
+from handmade import SHORT, SYM
 
 from dlt.__main__ import main
 from dlt.artifact import reproduce, shipping
+from dlt.artifact.experiments import TABLES
 from dlt.harness import records
 from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
@@ -15,7 +17,8 @@ from dlt.harness.training import train
 ONE_CELL = ["table1", "--profile", "digits", "--device", "cpu", "--methods", "ce", "--noise", "symmetric0.2"]
 
 
-def test_one_cell_from_nothing_to_the_table(stores, capsys):
+def test_one_cell_from_nothing_to_the_table(stores, capsys, monkeypatch):
+    monkeypatch.chdir(stores)
     assert main([*ONE_CELL, "--dry-run"]) == 0
     assert "1 run, 0 finished, 1 to train on cpu" in capsys.readouterr().out
     assert not (stores / "runs").exists()
@@ -38,7 +41,8 @@ def test_one_cell_from_nothing_to_the_table(stores, capsys):
     assert main(["status", "--profile", "digits"]) == 0
     out = capsys.readouterr().out
     assert "table1 (digits): 1 done, 0 running, 0 stopped, 38 missing" in out
-    assert run.name not in out
+    assert f"missing  {run.name}" not in out
+    assert f"  done     {last:>5.1f}  runs/digits/{run.name}" in out
 
     assert main(["ship", "--profile", "digits"]) == 0
     assert main(["table1", "--profile", "digits", "--cached"]) == 0
@@ -48,14 +52,83 @@ def test_one_cell_from_nothing_to_the_table(stores, capsys):
 
 def test_fresh_moves_old_runs_aside(stores):
     config = make_config("digits", "digits", "ce", "symmetric", 0.2)
-    folder = records.folder_of(reproduce.RUNS, config)
+    folder = records.folder_of(records.RUNS, config)
     folder.mkdir(parents=True)
     (folder / "kept").write_text("me")
-    reproduce._move_aside([config], reproduce.RUNS)
+    reproduce._move_aside([config], records.RUNS)
     assert not folder.exists()
     assert next((stores / "runs/old").glob(f"*/digits/{config.name}/kept")).read_text() == "me"
     with records.locked(folder), pytest.raises(InputError, match="trained by another process"):
-        reproduce._move_aside([config], reproduce.RUNS)
+        reproduce._move_aside([config], records.RUNS)
+
+
+def test_the_profile_is_that_of_the_device_asked_for(stores, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert main(["table1", "--device", "cpu", "--dry-run"]) == 0
+    assert "table1, profile digits: " in capsys.readouterr().out
+    assert main(["table1", "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert "table1, profile short: " in out
+    assert "to train on cuda" in out
+
+
+def test_status_lists_every_run(stores, tiny, tiny_config, own_modules, capsys, monkeypatch):
+    """Those of no target too: own methods, data, seeds and settings, of any profile."""
+    monkeypatch.chdir(stores)
+    (own_modules / "mine.py").write_text("from baselines.robust_losses import CE\nclass Mine(CE): pass")
+    done, stopped, running = (tiny_config("mine:Mine", seed=seed) for seed in (7, 8, 9))
+    list(train(done, records.RUNS, "cpu"))
+    rows = train(stopped, records.RUNS, "cpu")
+    next(rows)
+    rows.close()
+    other = make_config("mini", tiny, "ce", "symmetric", 0.4, **SHORT)
+    list(train(other, records.RUNS, "cpu"))
+    (records.RUNS / "old/digits").mkdir(parents=True)
+    (records.RUNS / "digits/notes").mkdir()
+    with records.locked(records.folder_of(records.RUNS, running)):
+        assert main(["status", "--profile", "digits"]) == 0
+    runs = capsys.readouterr().out.partition("runs in runs, with Last:\n")[2].splitlines()
+    assert [line.split()[0] for line in runs] == ["done", "stopped", "running", "done"]
+    assert [line.split()[-1] for line in runs] == [
+        f"runs/{c.profile}/{c.name}" for c in (done, stopped, running, other)
+    ]
+    last = records.find_record(done, [records.RUNS]).result["test_accuracy"]["last"]
+    assert runs[0].split()[1] == f"{last:.1f}"
+
+
+def test_status_names_a_missing_run_once(stores, capsys):
+    assert main(["status", "--profile", "digits"]) == 0
+    out = capsys.readouterr().out
+    names = [line.split()[1] for line in out.splitlines() if line.startswith("  missing")]
+    assert len(names) == len(set(names)) > 38
+    assert "no runs in " in out
+
+
+@pytest.fixture
+def shipped(stores, write_run):
+    """CE of Table 1 at one setting: seeds 1 to 4, and one on which settings were chosen."""
+    for seed in (1, 2, 3, 4, 11):
+        write_run("ce", SYM, seed, 80.0 + seed, 90.0, table=TABLES["table1"])
+    shutil.move(stores / "digits", records.CHECKPOINTS / "digits")
+
+
+def test_cached_shows_all_seeds_that_there_are(shipped, stores, capsys):
+    assert main(["table1", "--profile", "digits", "--cached"]) == 0
+    assert "of 4 seeds" in capsys.readouterr().out
+    assert " 82.5 ± " in (stores / "figures/digits/table1.md").read_text()
+
+
+def test_cached_says_which_seeds_there_are_not(shipped, capsys):
+    assert main(["table1", "--profile", "digits", "--cached", "--seeds", "6"]) == 0
+    out = capsys.readouterr().out
+    assert "seeds: digits has no shipped records of 5, 6; shown: 1, 2, 3, 4\n" in out
+    assert "of 4 seeds" in out
+    assert main(["table1", "--profile", "digits", "--cached", "--seeds", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "of 2 seeds" in out
+    assert "seeds: " not in out
+    assert main(["table1", "--profile", "mini", "--cached", "--seeds", "1"]) == 0
+    assert "seeds: mini has no shipped records of 1; shown: none\n" in capsys.readouterr().out
 
 
 def test_cached_without_records_is_an_empty_table(stores, capsys):
@@ -103,12 +176,12 @@ def test_overview_runs_nothing(stores, capsys):
 
 def test_verify_names_what_is_wrong(stores, tiny_config, capsys):
     for seed in (1, 2, 3):
-        for _ in train(tiny_config("ce", seed=seed), reproduce.RUNS, "cpu"):
+        for _ in train(tiny_config("ce", seed=seed), records.RUNS, "cpu"):
             pass
-    assert shipping.ship(reproduce.RUNS, reproduce.CHECKPOINTS, "digits") == 3
-    assert shipping.ship(reproduce.RUNS, reproduce.CHECKPOINTS, "digits") == 0
-    assert shipping.verify(reproduce.CHECKPOINTS) == []
-    first, second, _ = sorted((reproduce.CHECKPOINTS / "digits").iterdir())
+    assert shipping.ship(records.RUNS, records.CHECKPOINTS, "digits") == 3
+    assert shipping.ship(records.RUNS, records.CHECKPOINTS, "digits") == 0
+    assert shipping.verify(records.CHECKPOINTS) == []
+    first, second, _ = sorted((records.CHECKPOINTS / "digits").iterdir())
     assert not (first / "weights.safetensors").exists()
     text = (first / "epochs.csv").read_text()
     (first / "epochs.csv").write_text(text.replace("0.02", "0.03", 1))

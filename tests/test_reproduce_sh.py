@@ -233,7 +233,7 @@ def test_uv_is_fetched_with_pip_where_it_is_missing(house):
 
 def test_test_runs_linter_tests_and_notebooks(house):
     named = str(house.python(house.elsewhere))
-    lint = [named, "-m", "ruff", "check", "."]
+    lint = [named, "-m", "ruff", "check", ".", named, "-m", "ruff", "format", "--check", "--quiet", "."]
     tests = [named, "-m", "pytest"]
     assert house.run("test", DLT_PYTHON=named)[1] == lint + tests
 
@@ -277,6 +277,24 @@ def test_named_python_that_lacks_something_is_an_error(house):
 
     code, _, err = house.run(DLT_PYTHON="/no/such/python")
     assert (code, err) == (2, ["reproduce.sh: DLT_PYTHON=/no/such/python lacks a working Python >= 3.11"])
+
+
+def test_each_command_needs_what_it_uses(house):
+    """Tables need no notebook and notebooks no linter, so an environment of the user's own may lack them."""
+    (house.root / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["pytest>=8.2"]\n'
+        '[project.optional-dependencies]\nartifact = ["no-notebook>=1"]\ntest = ["no-linter>=1"]\n'
+    )
+    (house.root / "dlt").mkdir()
+    (house.root / "dlt/__main__.py").write_text("print('runs')")
+    lacks = f"reproduce.sh: DLT_PYTHON={sys.executable} lacks"
+    for arguments, answer in [
+        (["test"], (2, [], [f"{lacks} no-notebook>=1, no-linter>=1"])),
+        (["notebooks"], (2, [], [f"{lacks} no-notebook>=1"])),
+        (["table1"], (0, ["runs"], [])),
+        ([], (0, ["runs"], [])),
+    ]:
+        assert house.run(*arguments, DLT_PYTHON=sys.executable) == answer
 
 
 def test_our_package_wins_and_the_user_stays_where_they_are(house):

@@ -197,7 +197,7 @@ def to_markdown(stores: list[Path], profiles: tuple[str, ...] = PROFILES) -> str
 
 
 def _of_profile(profile: str, stores: list[Path]) -> list[str]:
-    seeds = experiments.reported_seeds(profile, stores)
+    seeds = experiments.reported_seeds(profile, stores) or [1]
     runnable = experiments.dataset_in(profile, "cifar10") is not None
     lines = ["| where | claim | verdict | figures | shown by |", "| --- | --- | --- | --- | --- |"]
     count = dict.fromkeys((HOLDS, PART, OPEN, FAILS, NOT_RUN), 0)

@@ -1,11 +1,11 @@
 """`python -m dlt estimate`: the noise rate of a data set, and how likely each label is right."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 
 from dlt.harness.errors import InputError
+from dlt.harness.places import shown
 from dlt.harness.records import Record, early_losses, write_atomic
 from dlt.noise_rate import estimate_from_margins, estimate_noise_rate
 
@@ -42,26 +42,19 @@ def estimate(record: Record, labels: np.ndarray, theta: float, rows: np.ndarray 
     table.index = np.arange(len(labels)) if rows is None else rows
     path = record.folder / "clean_probability.csv"
     write_atomic(path, table.round(6).rename_axis("row").to_csv())
+    lines = []
     noise = record.run["label_noise"]
-    known = []
     if noise["realised_rate"] is not None:
         nominal, realised = 100 * noise["nominal_rate"], 100 * noise["realised_rate"]
-        known = [f"put in: {nominal:.1f}% nominal, {realised:.1f}% of the labels are wrong"]
-    return "\n".join(
-        [
-            *known,
-            f"estimated noise rate: {100 * ours.rate:.1f}%   "
-            f"(ours: log-odds of the labels, epochs {ours.epochs[0]} to {ours.epochs[-1]})",
-            f"by the paper's rule:  {100 * theirs.rate:.1f}%   "
-            f"(Eq. 8: losses of epochs {setting.early_epoch} and {setting.epochs}; of one that has learnt all labels)",
-            *(f"warning: {warning.message}" for warning in warned),
-            f"every training sample's probability to be labelled right: {_shown(path)}"
-            + (
-                "" if rows is None else "   (row: that of the whole set; images that were not trained on are not in it)"
-            ),
-        ]
-    )
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+        lines.append(f"put in: {nominal:.1f}% nominal, {realised:.1f}% of the labels are wrong")
+    lines += [
+        f"estimated noise rate: {100 * ours.rate:.1f}%   "
+        f"(ours: log-odds of the labels, epochs {ours.epochs[0]} to {ours.epochs[-1]})",
+        f"by the paper's rule:  {100 * theirs.rate:.1f}%   (Eq. 8: losses of epochs {setting.early_epoch} and "
+        f"{setting.epochs}; needs a network that has learnt all labels)",
+        *(f"warning: {warning.message}" for warning in warned),
+        f"every training sample's probability to be labelled right: {shown(path)}",
+    ]
+    if rows is not None:
+        lines[-1] += "   (row: that of the whole set; images that were not trained on are not in it)"
+    return "\n".join(lines)

@@ -6,9 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
+from dlt.harness.config import RunConfig
+from dlt.harness.datasets import CIFAR_STATISTICS, MINI_TRAIN, Dataset
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import NoisyLabels
 from dlt.harness.records import Record, read_record, write_atomic
+
+# What a row of each data set is a row of; of a user's own, of the file.
+SOURCES = {
+    "digits": "sklearn.datasets.load_digits()",
+    "cifar10": "torchvision.datasets.CIFAR10(train=True)",
+    "cifar100": "torchvision.datasets.CIFAR100(train=True)",
+    "clothing1m": "noisy_train_key_list.txt of Clothing1M",
+}
+CIFAR_TRAIN = 50000
 
 
 def export_model(folder: Path, target: Path) -> list[Path]:
@@ -86,15 +97,28 @@ Made to study learning from noisy labels, not for use in products.
 """
 
 
-def export_noise(noisy: NoisyLabels, about: dict, target: Path) -> list[Path]:
-    """Write the noisy labels of a training set as .npy and .csv with what they are and their sha256. The files."""
+def export_noise(noisy: NoisyLabels, data: Dataset, config: RunConfig, target: Path) -> list[Path]:
+    """Write the labels that the runs of `config` train on, and which rows of the source they belong to. The files.
+
+    labels.npy and rows.npy, int64 (N,) each, say that row rows[i] of the source is trained on as labels[i];
+    labels.csv has both beside the true labels, noise.json says what the source is, and the noise.
+    """
     _refuse_full(target)
+    source, samples, part = _source(data, config)
+    rows = np.arange(len(noisy.labels)) if data.train.rows is None else data.train.rows
     target.mkdir(parents=True, exist_ok=True)
     np.save(target / "labels.npy", noisy.labels)
-    pairs = enumerate(zip(noisy.labels, noisy.true_labels, strict=True))
-    rows = [f"{row},{given},{clean}\n" for row, (given, clean) in pairs]
-    write_atomic(target / "labels.csv", "".join(["row,given,clean\n", *rows]))
-    about = about | {
+    np.save(target / "rows.npy", rows)
+    table = np.column_stack([rows, noisy.labels, noisy.true_labels])
+    np.savetxt(target / "labels.csv", table, fmt="%d", delimiter=",", header="row,given,clean", comments="")
+    about = {
+        "dataset": config.dataset_name,
+        "profile": config.profile,
+        "source": source,
+        "source_samples": samples,
+        "part": part,
+        "noise": config.noise,
+        "seed": config.seed,
         "samples": len(noisy.labels),
         "nominal_rate": noisy.nominal,
         "realised_rate": noisy.realised,
@@ -102,7 +126,18 @@ def export_noise(noisy: NoisyLabels, about: dict, target: Path) -> list[Path]:
         "transition_matrix": noisy.transition_matrix().round(6).tolist(),
     }
     write_atomic(target / "noise.json", json.dumps(about, indent=1) + "\n")
-    return [target / name for name in ("labels.npy", "labels.csv", "noise.json")]
+    return [target / name for name in ("labels.npy", "rows.npy", "labels.csv", "noise.json")]
+
+
+def _source(data: Dataset, config: RunConfig) -> tuple[str, int, str]:
+    """What the rows count through, how many it has, and which of them are trained on."""
+    source = SOURCES.get(config.dataset, Path(config.dataset).name)
+    if config.dataset in CIFAR_STATISTICS:
+        part = f"the first {MINI_TRAIN} of each class" if config.profile == "mini" else "all"
+        return source, CIFAR_TRAIN, part
+    if data.train.rows is None:
+        return source, len(data.train), "all"
+    return source, len(data.train) + len(data.test), "a stratified split; the others are the test set"
 
 
 def _refuse_full(target: Path) -> None:

@@ -41,7 +41,7 @@ def profiles(name: str) -> list[str]:
 
 def _seeds(profile: str) -> list[int]:
     """Those that the store has."""
-    return reported_seeds(profile, [store()])
+    return reported_seeds(profile, [store()]) or [1]
 
 
 @functools.cache

@@ -18,7 +18,8 @@ def execute_all(folder: Path, report: Path) -> list[Path]:
     if not paths:
         raise InputError(f"notebooks: {folder} holds none")
     executed = []
-    for path in (bar := tqdm(paths, unit="notebook")):
+    bar = tqdm(paths, unit="notebook")
+    for path in bar:
         bar.set_postfix_str(path.stem)
         executed.append(execute(nbformat.read(path, as_version=4), path))
         write_atomic(path, nbformat.writes(executed[-1]) + "\n")

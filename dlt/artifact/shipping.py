@@ -41,10 +41,13 @@ def verify(store: Path) -> list[str]:
     except (OSError, ValueError) as error:
         raise InputError(f"records: {path} cannot be read ({error})") from error
     found = manifest(store)
-    strange = (file for file in store.rglob("*") if file.is_file() and file != path)
-    found |= {name: "" for file in strange if (name := file.relative_to(store).as_posix()) not in found}
-    return [
-        f"{name}: {'missing' if name not in found else 'not in the manifest' if name not in expected else 'changed'}"
-        for name in sorted(expected.keys() | found.keys())
-        if expected.get(name) != found.get(name)
-    ]
+    files = {file.relative_to(store).as_posix() for file in store.rglob("*") if file.is_file()} - {MANIFEST}
+    problems = []
+    for name in sorted(files | expected.keys()):
+        if name not in files:
+            problems.append(f"{name}: missing")
+        elif name not in expected:
+            problems.append(f"{name}: not in the manifest")
+        elif expected[name] != found.get(name):
+            problems.append(f"{name}: changed")
+    return problems

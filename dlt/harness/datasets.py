@@ -14,8 +14,9 @@ from filelock import FileLock
 from dlt.harness.arrays import read_arrays
 from dlt.harness.errors import InputError
 from dlt.harness.images import Dataset, Images
+from dlt.harness.places import ROOT
 
-DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "data"
+DEFAULT_FOLDER = ROOT / "data"
 # Channel means and standard deviations as in DivideMix, whose setting the paper takes over.
 CIFAR_STATISTICS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -100,7 +101,7 @@ def _measured(name: str, train: Images, test: Images, flip: bool) -> Dataset:
 
 
 def data_folder(data_dir: str | Path | None) -> Path:
-    """`data_dir`, else $DLT_DATA, else data/ in the repository."""
+    """`data_dir`, else $DLT_DATA, else data/ in the repository (of an installed package: where the user stands)."""
     return Path(data_dir or os.environ.get("DLT_DATA") or DEFAULT_FOLDER).expanduser()
 
 

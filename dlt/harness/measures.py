@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from dlt.harness.label_noise import NoisyLabels
-from dlt.harness.records import ROOT
+from dlt.harness.places import IS_CHECKOUT, SOURCE
 
 if TYPE_CHECKING:
     from dlt.harness.run import Observations
@@ -144,19 +144,26 @@ def device_name(device: torch.device) -> str:
 def code_version() -> dict[str, str]:
     """The commit, where git tells it, and a sha256 of the package's source, which it always has."""
     digest = hashlib.sha256()
-    for path in sorted([*ROOT.glob("dlt/**/*.py"), *ROOT.glob("baselines/**/*.py")]):
-        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in sorted([*SOURCE.glob("dlt/**/*.py"), *SOURCE.glob("baselines/**/*.py")]):
+        digest.update(path.relative_to(SOURCE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return {"commit": _commit(), "source_sha256": digest.hexdigest()[:16]}
+
+
+def _commit() -> str:
+    """ "unknown" without git, and of an installed package: a repository around it is another's."""
+    if not IS_CHECKOUT:
+        return "unknown"
     try:
-        commit = subprocess.run(
-            ["git", "-C", ROOT, "describe", "--always", "--dirty", "--abbrev=12"],
+        answer = subprocess.run(
+            ["git", "-C", SOURCE, "describe", "--always", "--dirty", "--abbrev=12"],
             capture_output=True,
             text=True,
             check=True,
             timeout=10,
-        ).stdout.strip()
+        )
     except (OSError, subprocess.SubprocessError):
-        commit = "unknown"
-    return {"commit": commit, "source_sha256": digest.hexdigest()[:16]}
+        return "unknown"
+    return answer.stdout.strip()
 
 
 def peak_mib() -> float:

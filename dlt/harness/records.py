@@ -25,8 +25,8 @@ from filelock import FileLock, Timeout
 
 from dlt.harness.config import RunConfig, config_from_dict
 from dlt.harness.errors import InputError
+from dlt.harness.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "runs"
 CHECKPOINTS = ROOT / "checkpoints"
 

@@ -71,6 +71,15 @@ SCHEDULES = {
 PROFILES = tuple(dict.fromkeys(profile for profile, _ in SETTINGS))
 
 
+def resolve_profile(name: str, device: str) -> str:
+    """`auto` is short on a GPU (`device` "cuda") and digits on a CPU; InputError for an unknown profile."""
+    if name == "auto":
+        return "short" if device == "cuda" else "digits"
+    if name not in PROFILES:
+        raise InputError(f"profile: {name!r} is not one of auto, {', '.join(PROFILES)}")
+    return name
+
+
 def first_dataset(profile: str) -> str:
     """The data set that a profile trains on where none is named; InputError for an unknown profile."""
     if profile not in PROFILES:

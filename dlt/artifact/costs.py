@@ -1,0 +1,42 @@
+"""What runs cost here, in seconds."""
+
+import functools
+from pathlib import Path
+
+from dlt.harness import records
+from dlt.harness.config import RunConfig
+
+# Seconds of one epoch of CE training: measured on one core of a Xeon with AVX-512 (digits, mini);
+# guesses until a GPU has been timed (on an H200; 40 times that on a CPU).
+CE_EPOCH_SECONDS = {"preact-digits": 0.15, "preact-mini": 3.7, "preact-resnet18": 2.0, "resnet50": 60.0}
+CPU_FACTOR = {"preact-resnet18": 40, "resnet50": 40}
+
+
+def training_seconds(configs: list[RunConfig], device: str) -> float:
+    """What training takes on `device` ("cpu" or "cuda"), one run after the other."""
+    return sum(config.cost * _ce_epoch_seconds(config, device) for config in configs)
+
+
+def in_words(seconds: float) -> str:
+    """89 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _ce_epoch_seconds(config: RunConfig, device: str) -> float:
+    """An epoch of CE training as runs finished here took it; a value of ours where there are none."""
+    measured = _measured_ce_epochs(records.RUNS / config.profile, config.dataset_name)
+    if measured:
+        return measured[len(measured) // 2]
+    network = config.setting.network
+    return CE_EPOCH_SECONDS.get(network, 1.0) * (CPU_FACTOR.get(network, 1) if device == "cpu" else 1)
+
+
+@functools.cache
+def _measured_ce_epochs(folder: Path, dataset: str) -> list[float]:
+    """Median seconds of an epoch of each finished CE run, ascending."""
+    import pandas
+
+    paths = sorted(folder.glob(f"{dataset}-*-ce-s*/timing.csv"))
+    return sorted(pandas.read_csv(path, index_col="epoch").sum(axis=1).median() for path in paths)
