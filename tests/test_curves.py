@@ -4,8 +4,8 @@ import pandas
 import pytest
 from handmade import CLOTHING, SMALL, SYM
 
+from dlt.artifact.curves import accuracy_curves, collect_curves
 from dlt.artifact.experiments import TABLES
-from dlt.artifact.figures import accuracy_curves, collect_curves
 from dlt.harness.errors import InputError
 from dlt.harness.records import csv_text, folder_of
 

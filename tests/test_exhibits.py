@@ -1,4 +1,4 @@
-"""Table 5, the ablations and Figures 1 to 7 from runs of a few epochs."""
+"""Every exhibit beside the tables of accuracies, from runs of a few epochs."""
 
 import dataclasses
 import itertools
@@ -8,13 +8,15 @@ import pandas
 import pytest
 
 from dlt.__main__ import TARGETS as NAMES
-from dlt.artifact import reproduce, studies, study_tables
+from dlt.artifact import reproduce
+from dlt.artifact.exhibits import EXHIBITS, ablations, cost, figure1, figure3, figure4, figure7
+from dlt.artifact.exhibits.common import found, plain_losses
 from dlt.artifact.targets import TARGETS
 from dlt.harness import settings
 from dlt.harness.errors import InputError
 from dlt.harness.training import train
 
-FIGURES = [f"figure{i}" for i in range(1, 8)]
+FIGURES = [*(f"figure{i}" for i in range(1, 8)), "cost"]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def store(tmp_path_factory):
     tiny = dataclasses.replace(settings.SETTINGS[row], epochs=6, drop_after=4, early_epoch=2)
     patch.setitem(settings.SETTINGS, row, tiny)
     patch.setitem(settings.SCHEDULES, row, settings.Schedule(2, 1, 1, 10))
-    patch.setattr(studies, "EPSILONS", (8,))
+    patch.setattr(figure7, "EPSILONS", (8,))
     folder = tmp_path_factory.mktemp("runs")
     runs = itertools.chain(*(TARGETS[name].runs("digits", [1]) for name in ("figure7", "figure4", "table5")))
     for run in runs:
@@ -57,7 +59,7 @@ def test_without_records_nothing_crashes(store, name, tmp_path):
 def test_figure3_counts_what_was_kept(store, tmp_path):
     TARGETS["figure3"].write("digits", [1], [store], tmp_path)
     numbers = pandas.read_csv(tmp_path / "digits/figure3.csv")
-    (record,) = study_tables.found({1: studies.ratio_runs("digits", 1)["dlt-window"]}, [store]).values()
+    (record,) = found({1: figure3.runs("digits", 1)["dlt-window"]}, [store]).values()
     noise, last = record.run["label_noise"], record.epochs().iloc[-1]
     noisy = noise["realised_rate"] * noise["samples"]
     end = numbers[numbers["epoch"] == 6].set_index("population")["mean"]
@@ -78,27 +80,86 @@ def test_table5_sets_both_rules_beside_the_truth(store, tmp_path):
 
 
 def test_the_numbers_beside_figure7(store):
-    frame = study_tables.collect_hard("digits", [1], [store]).set_index("kind")
+    frame = figure7.collect_kept("digits", [1], [store]).set_index("kind")
     assert list(frame["n"]) == [1, 1, 1]
     assert np.isnan(frame["hard_kept"]["none"])
-    record = study_tables.found({1: studies.hard_table_runs("digits", 1)["incomplete", 0]}, [store])[1]
+    record = found({1: figure7.kept_runs("digits", 1)["incomplete", 0]}, [store])[1]
     hard = record.run["label_noise"]["hard_samples"]
     expected = 100 * record.epochs()["hard_kept"].mean() / hard  # fewer than ten epochs: all that have a split
     assert frame["hard_kept"]["incomplete"] == pytest.approx(expected)
 
 
 def test_ablations_change_one_thing_each():
-    names = [variant.choice for variant in studies.variants("digits")]
-    default = studies.ablation_run("digits", studies.variants("digits")[0], ("symmetric", 0.6), 1)
-    assert names[0] == "our defaults"
-    for variant in studies.variants("digits")[1:]:
-        other = studies.ablation_run("digits", variant, ("symmetric", 0.6), 1)
+    variants = ablations.variants("digits")
+    default = ablations.variant_run("digits", variants[0], ("symmetric", 0.6), 1)
+    assert variants[0].choice == "our defaults"
+    for variant in variants[1:]:
+        other = ablations.variant_run("digits", variant, ("symmetric", 0.6), 1)
         changed = {k for k, v in other.method_config.items() if v != default.method_config[k]}
         if "assumed_rate" in variant.more:
             assert other.assumed_rate != default.assumed_rate
             assert changed <= {"noisy_weight"}  # the estimate decides on lambda_n too
         else:
             assert len(changed) == 1, variant
+
+
+@pytest.mark.parametrize("profile", ["digits", "mini", "paper"])
+def test_ablations_hold_no_experiment_twice(profile):
+    """By Eq. 7 T_grad 1 is T_grad 0; where lambda_n is 0 neither its ramp nor the discarded images change anything."""
+    answers = [v.more["options"] for v in ablations.variants(profile) if v.choice == "T_grad"]
+    assert {"decay_epochs": 0} in answers
+    assert {"decay_epochs": 1} not in answers
+    runs = ablations.runs(profile, 1).values()
+    same_as_defaults = [run for run in runs if run.noise == "asymmetric" and run.method_config["ramp_epochs"] == 0]
+    assert same_as_defaults == []
+
+
+def test_an_ablation_without_effect_is_marked(tmp_path):
+    text, _ = TARGETS["ablations"].write("digits", [1], [tmp_path], tmp_path)
+    (line,) = [line for line in text.splitlines() if line.startswith("| ramp of lambda_n")]
+    assert line.count("no effect") == 1
+
+
+def test_only_falls_are_fluctuation():
+    accuracy = [50.0, 60.0, 58.0, 70.0]  # learns twelve points and more, loses two once
+    frame = pandas.DataFrame({"epoch": [2, 3, 4, 5], "seed": 1, "test_accuracy": accuracy, "threshold": "at once"})
+    assert figure4.falls(frame, "at once", 2) == {1: pytest.approx(2 / 3)}
+    assert "decreasing not run; at once 0.67 points" in figure4._in_words(frame.assign(threshold="at once"), 2).replace(
+        "falls alone: ", ""
+    )
+
+
+def test_claims_on_cross_entropy_are_of_plain_images(store):
+    """The kept losses of the early epoch, not those of training, which are of augmented views."""
+    record = found({1: figure1.runs("digits", 1)["ce"]}, [store])[1]
+    clean, noisy = plain_losses(record, 2)
+    losses = record.losses()["loss_2"].astype(float)
+    labels = np.sort([clean, noisy])
+    assert losses.min() < labels[0] < losses.mean() < labels[1] < losses.max()
+    row = record.epochs().loc[2]
+    assert abs(clean - row["loss_clean_mean"]) > 1e-3
+    verdict, words = figure1.CLAIMS[0].check("digits", [1], [store])
+    assert f"clean {clean:.2f}, noisy {noisy:.2f}" in words
+    assert (verdict == "holds") == (noisy > 1.5 * clean)
+
+
+def test_the_cost_figure_has_work_and_front(write_run, tmp_path):
+    from dlt.artifact.experiments import TABLES, Column
+
+    column = Column("cifar10", "symmetric", 0.4)
+    for method, last in (("ce", 60.0), ("sce", 70.0), ("dlt-window", 80.0), ("dividemix", 75.0)):
+        write_run(method, column, 1, last, 90.0, table=TABLES["table1"])
+    frame = cost.collect_costs("digits", [1, 2], [tmp_path]).set_index("method")
+    assert frame["front"].to_dict() == {"ce": False, "sce": True, "dividemix": False, "dlt-window": True}
+    assert frame["work"]["ce"] == settings.SETTINGS["digits", "digits"].epochs
+    assert frame["work"]["dividemix"] > frame["work"]["dlt-window"] > frame["work"]["ce"]
+
+
+@pytest.mark.parametrize("exhibit", EXHIBITS)
+def test_an_exhibit_is_one_file(exhibit):
+    assert exhibit.TITLE
+    assert isinstance(exhibit.runs("digits", 1), dict)
+    assert all(claim.target == exhibit.__name__.rpartition(".")[2] for claim in exhibit.CLAIMS)
 
 
 def test_human_labels_are_left_out_where_they_are_not(monkeypatch, tmp_path, capsys):
