@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("path", type=Path, help="a folder with one folder of pictures a class, or an .npz file")
     command.add_argument("--output", type=Path, help="the folder to write (default: NAME-cleaned where you stand)")
     command.add_argument("--profile", default="auto", help="short on a GPU; else mini, or digits for 8x8 pixels")
+    command.add_argument("--epochs", type=int, help="the length of training; the whole schedule follows")
     command.add_argument("--folds", type=int, default=0, help="also labels.npy and pred_probs.npy, out of sample")
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--workers", type=int, help="runs at a time (default: one a core, one on a GPU)")

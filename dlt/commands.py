@@ -160,7 +160,7 @@ def clean(options) -> None:
         options.seed,
         options.folds,
         options.workers,
-        _pairs("setting", options.setting),
+        ({} if options.epochs is None else {"epochs": options.epochs}) | _pairs("setting", options.setting),
     )
     print(cleaning.in_words(cleaning.clean(request)))
     print(f"written: {output}/index.html (open it in a browser), suspects.csv, labels.csv, galleries, model/")

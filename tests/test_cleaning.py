@@ -13,9 +13,9 @@ from PIL import Image
 
 from dlt.__main__ import main
 from dlt.cleaning import comparison, page
-from dlt.cleaning.clean import in_words
+from dlt.cleaning.clean import Request, clean, in_words
 from dlt.cleaning.pictures import read_pictures
-from dlt.harness.errors import InputError
+from dlt.harness.errors import InputError, RunFailed
 
 SHORT = {"epochs": 12, "drop_after": 8, "batch_size": 16, "early_epoch": 3}
 SETTINGS = words(SHORT)
@@ -132,6 +132,7 @@ def folder(tmp_path):
     (root / "dark" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     (root / "dark" / ".hidden.png").write_bytes(b"")
     (root / "dark" / "notes.txt").write_text("no picture")
+    (root / "dark" / "gone.png").symlink_to(root / "nowhere.png")
     (root / "readme.png").write_bytes(b"not in a class folder")
     return root
 
@@ -141,11 +142,28 @@ def test_a_folder_is_read(folder):
     assert pictures.images.shape == (120, 32, 32, 3)
     assert pictures.class_names == ("dark", "light side")
     assert np.bincount(pictures.labels).tolist() == [60, 60]
-    assert list(pictures.skipped) == ["dark/broken.png", "dark/notes.txt"]
+    assert {file: reason.split()[0] for file, reason in sorted(pictures.skipped.items())} == {
+        "dark/.hidden.png": "hidden",
+        "dark/broken.png": "cannot",
+        "dark/gone.png": "a",
+        "dark/notes.txt": "cannot",
+    }
+    assert pictures.squeezed == 120  # none is square
     means = pictures.images.mean(axis=(1, 2, 3))
     assert (means[pictures.labels == 0] < 80).all()
     assert (means[pictures.labels == 1] > 160).all()
     assert all((folder / source).is_file() for source in pictures.sources)
+
+
+def test_a_large_picture_does_not_cut_into_the_bar(folder, monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 350)  # half of them are above it, none above twice as much
+    assert len(read_pictures(folder, 8)) == 120
+    assert not [warning for warning in recwarn if issubclass(warning.category, Image.DecompressionBombWarning)]
+    monkeypatch.setattr("dlt.cleaning.pictures.LEAST_IMAGES", 10)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 250)  # those of 22 rows are above twice as much
+    pictures = read_pictures(folder, 8)
+    assert len(pictures) < 120
+    assert sum("decompression bomb" in reason for reason in pictures.skipped.values()) == 120 - len(pictures)
 
 
 def test_class_folders_that_are_links(folder, tmp_path):
@@ -199,8 +217,9 @@ def test_the_readmes_command_end_to_end(folder, monkeypatch, capsys):
     settings = ["--setting", "network=preact-digits", "--setting", "threads=1", *SETTINGS]
     assert main([*readme.command("clean")[1:], "--device", "cpu", *settings]) == 0
     said = capsys.readouterr().out
-    assert "2 files left out, unreadable" in said
-    assert list(pandas.read_csv(output / "skipped.csv")["file"]) == ["dark/broken.png", "dark/notes.txt"]
+    assert "4 files left out" in said
+    assert "120 pictures not square: squeezed to a square, nothing is cut off" in said
+    assert len(pandas.read_csv(output / "skipped.csv")) == 4
     assert len(pandas.read_csv(output / "labels.csv")) == 120
     assert (output / "index.html").is_file()
     assert not (output / "labels.npy").exists()
@@ -308,3 +327,34 @@ def test_ahead_of_cleanlab_on_planted_errors(tmp_path):
     ours, theirs = comparison.compare("digits", "asymmetric0.3", 1, tmp_path)
     for name in ("average_precision", "f1", "precision_at_n", "recall_at_n"):
         assert ours[name] > theirs[name], name
+
+
+# ---------------------------------------------------------------------- the length of training
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--setting", "epochs=20", "--setting", "drop_after=30"], "drop_after: 30 is more than all of 20 epochs"),
+        (["--setting", "speed=1"], "setting: no 'speed'"),
+        (["--setting", "window=5"], "it is an option of the methods"),
+        (["--epochs", "0"], "epochs: 0 is not at least 1"),
+        (["--epochs", "1"], "leave none of 1 epochs"),
+        (["--output", "my-pictures/inside"], "lies among the pictures"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_a_picture_is_read(folder, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setattr("dlt.cleaning.clean.read_pictures", lambda *_: pytest.fail("pictures were read"))
+    assert main(["clean", "my-pictures", "--device", "cpu", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_one_number_scales_the_schedule(planted, tmp_path, monkeypatch):
+    """With 20 of 60 epochs warm-up and decay end early, and the learning rate falls in the middle."""
+    trained = []
+    monkeypatch.setattr("dlt.cleaning.clean.sweep", lambda configs, job: trained.extend(configs) or {})
+    path, _ = planted
+    with pytest.raises(RunFailed):  # nothing was trained
+        clean(Request(path, tmp_path / "out", "digits", "cpu", settings={"epochs": 20}), say=lambda line: None)
+    (config,) = trained
+    assert (config.setting.epochs, config.setting.drop_after, config.setting.early_epoch) == (20, 10, 2)
+    assert (config.method_config["warmup_epochs"], config.method_config["decay_epochs"]) == (3, 4)

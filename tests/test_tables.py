@@ -124,7 +124,7 @@ test set.
 - Gain: points over the Last of CE in the same column (ours: with the same seeds); the data are not the \
 paper's, so accuracies cannot be compared.
 - Compute: 0.7 core-hours on Toy CPU; 10 runs.
-- `./reproduce.sh table9 --profile digits --seeds 3` makes the whole, 12 runs, training what runs/ lacks; 10 of them @
+- `./reproduce.sh table9 --profile digits --seeds 3` makes the whole, 12 runs, training what runs/ lacks; 10 of them \
 are here.
 """
 LATEX = rf"""\begin{{table*}}
@@ -150,8 +150,8 @@ test set.\par
 Gain: points over the Last of CE in the same column (ours: with the same seeds); the data are not the @
 paper's, so accuracies cannot be compared.\par
 Compute: 0.7 core-hours on Toy CPU; 10 runs.\par
-\texttt{{./reproduce.sh table9 -{{}}-profile digits -{{}}-seeds 3}} makes this table, training what runs/ @
-lacks.\par
+\texttt{{./reproduce.sh table9 -{{}}-profile digits -{{}}-seeds 3}} makes the whole, 12 runs, training @
+what runs/ lacks; 10 of them are here.\par
 \end{{table*}}
 """.replace("@\n", "")
 CSV = """\

@@ -1,6 +1,7 @@
 """The noise rate of a folder of images, its suspicious labels, and a network that has not learnt them."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from dlt.harness.records import (
     read_record,
     write_atomic,
 )
+from dlt.harness.settings import first_dataset
 from dlt.harness.sweep import Job, core_count, default_workers, sweep
 from dlt.harness.training import resolve_device
 from dlt.noise_rate import estimate_from_margins
@@ -57,12 +59,15 @@ def clean(request: Request, say=print) -> dict:
     """
     device = resolve_device(request.device)
     profile = _profile(request, device.type)
+    settings = _settings(request, profile, device.type)
+    # What cannot be trained is refused before any picture is read.
+    make_config(profile, first_dataset(profile), "dlt-window", "none", seed=request.seed, **settings)
+    _check_output(request)
     pictures = read_pictures(request.path, SIZES[profile])
     _check_folds(pictures, request)
-    _check_output(request)
     say(_what(pictures, profile))
     write_atomic(request.output / MARK, "")
-    config, folds = _configs(request, profile, pictures, _settings(request, profile, device.type))
+    config, folds = _configs(request, profile, pictures, settings)
     everything = [config, *folds]
     store = request.output / "runs"
     workers = request.workers or default_workers(device.type, everything)
@@ -133,12 +138,15 @@ def _check_folds(pictures: Pictures, request: Request) -> None:
 def _what(pictures: Pictures, profile: str) -> str:
     size = "x".join(map(str, pictures.images.shape[1:3]))
     lines = [f"{len(pictures)} images of {len(pictures.class_names)} classes at {size} pixels, profile {profile}"]
+    if pictures.squeezed:
+        lines.append(f"{counted(pictures.squeezed, 'picture')} not square: squeezed to a square, nothing is cut off")
     if pictures.test is None:
         lines.append("no test set: the accuracies that training shows are agreement with some of the given labels")
     if pictures.skipped:
         lines.append(
-            f"{counted(len(pictures.skipped), 'file')} left out, unreadable (skipped.csv); the first: "
-            "{}: {}".format(*next(iter(pictures.skipped.items())))
+            f"{counted(len(pictures.skipped), 'file')} left out (skipped.csv); the first: {{}}: {{}}".format(
+                *next(iter(pictures.skipped.items()))
+            )
         )
     return "\n".join(lines)
 
@@ -163,7 +171,7 @@ def _configs(request: Request, profile: str, pictures: Pictures, settings: dict)
 
     every = np.arange(len(pictures))
     # Without a test set what is watched is the agreement with some of the given labels; nothing depends on it.
-    some = every[:: -(-len(every) // MOST_TESTED)]
+    some = every[:: math.ceil(len(every) / MOST_TESTED)]
     whole = config(pictures.name, every, *(pictures.test or (pictures.images[some], pictures.labels[some])))
     parts = fold_parts(pictures.labels, request.folds, request.seed) if request.folds else []
     return whole, [
@@ -200,7 +208,7 @@ def in_words(summary: dict) -> str:
     """The summary as a few lines of text."""
     lines = [
         f"{summary['name']}: {summary['images']} images of {summary['classes']} classes"
-        + (f"; {counted(summary['skipped'], 'file')} could not be read" if summary["skipped"] else ""),
+        + (f"; {counted(summary['skipped'], 'file')} left out" if summary["skipped"] else ""),
         f"estimated noise rate: {100 * summary['estimated_noise_rate']:.1f}%",
         f"suspicious labels: {summary['suspects']} ({100 * summary['suspect_share']:.1f}%)",
     ]

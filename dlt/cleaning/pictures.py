@@ -1,6 +1,7 @@
 """Read a user's labelled images: a folder with one folder a class, or an .npz archive."""
 
 import os
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ class Pictures:
     """uint8 images (N, H, W, C), int64 labels (N,) in 0..len(class_names)-1, and where each image came from.
 
     `sources` are the N paths below `root`, or the N row numbers of an archive (`root` is None); `skipped` is
-    {file: why it could not be read}; `test` holds the test images and labels that an archive may bring.
+    {file: why it was left out}; `test` holds the test images and labels that an archive may bring.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Pictures:
     sources: list[str]
     root: Path | None = None
     skipped: dict[str, str] | None = None
+    squeezed: int = 0  # pictures that were not square
     test: tuple[np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
@@ -68,30 +70,51 @@ def open_picture(path: Path):
 
 
 def _read_folder(root: Path, size: int) -> Pictures:
+    from PIL import Image
     from tqdm import tqdm
 
-    files = [file for folder in sorted(root.iterdir()) if folder.is_dir() for file in sorted(folder.rglob("*"))]
-    files = [file for file in files if file.is_file() and not _hidden(file.relative_to(root))]
+    files, skipped = _files(root)
     if not files:
         raise InputError(f"path: {root} has no pictures in folders; expected {root.name}/<class>/<picture>")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, warnings.catch_warnings():
+        # A picture above Pillow's limit is read, with a warning that would cut into the bar; one twice as large is not.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         read = list(tqdm(pool.map(lambda file: _pixels(file, size), files), "reading", len(files), unit="picture"))
-    skipped = {_text(f.relative_to(root)): r for f, r in zip(files, read, strict=True) if isinstance(r, str)}
-    pairs = [(f.relative_to(root), r) for f, r in zip(files, read, strict=True) if not isinstance(r, str)]
-    if not pairs:
+    good = {}
+    for file, found in zip(files, read, strict=True):
+        name = file.relative_to(root)
+        if isinstance(found, str):
+            skipped[_text(name)] = found
+        else:
+            good[name] = found
+    if not good:
         first = ": ".join(next(iter(skipped.items())))
         raise InputError(f"path: none of the {len(files)} pictures in {root} can be read; the first: {first}")
-    folders = sorted({file.parts[0] for file, _ in pairs})
-    labels = np.array([folders.index(file.parts[0]) for file, _ in pairs], dtype=np.int64)
-    images = np.stack([pixels for _, (pixels, _) in pairs])
-    if all(grey for _, (_, grey) in pairs):
+    folders = sorted({name.parts[0] for name in good})
+    labels = np.array([folders.index(name.parts[0]) for name in good], dtype=np.int64)
+    images = np.stack([found.pixels for found in good.values()])
+    if all(found.grey for found in good.values()):
         images = images[..., :1]
+    squeezed = sum(not found.square for found in good.values())
     names = tuple(map(_text, folders))
-    return Pictures(root.name, images, labels, names, [str(file) for file, _ in pairs], root, skipped)
+    return Pictures(root.name, images, labels, names, [*map(str, good)], root, skipped, squeezed=squeezed)
 
 
-def _hidden(file: Path) -> bool:
-    return any(part.startswith(".") for part in file.parts)
+def _files(root: Path) -> tuple[list[Path], dict[str, str]]:
+    """What to read in the folders of `root`; and {file: why} for what is none: hidden, or a link that leads nowhere."""
+    files, skipped = [], {}
+    for folder in sorted(root.iterdir()):
+        if not folder.is_dir():
+            continue
+        for file in sorted(folder.rglob("*")):
+            name = file.relative_to(root)
+            if file.is_symlink() and not file.exists():
+                skipped[_text(name)] = "a link that leads nowhere"
+            elif file.is_file() and any(part.startswith(".") for part in name.parts):
+                skipped[_text(name)] = "hidden"
+            elif file.is_file():
+                files.append(file)
+    return files, skipped
 
 
 def _text(name) -> str:
@@ -99,11 +122,20 @@ def _text(name) -> str:
     return str(name).encode(errors="replace").decode()
 
 
-def _pixels(file: Path, size: int) -> tuple[np.ndarray, bool] | str:
-    """(size, size, 3) bytes and whether they are grey; or why the file cannot be read."""
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A picture as it was read: (size, size, 3) bytes."""
+
+    pixels: np.ndarray
+    grey: bool
+    square: bool
+
+
+def _pixels(file: Path, size: int) -> _Read | str:
+    """The picture; or why the file cannot be read."""
     try:
         image, grey = open_picture(file)
-        return _resized(image, size), grey
+        return _Read(_resized(image, size), grey, image.width == image.height)
     except Exception as error:  # whatever a broken file may do to Pillow
         return _text(error).splitlines()[0] if str(error) else type(error).__name__
 
