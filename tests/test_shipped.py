@@ -3,6 +3,7 @@
 import pytest
 
 from dlt.artifact import shipping
+from dlt.artifact.experiments import reported_seeds
 from dlt.artifact.targets import TARGETS
 from dlt.harness.records import CHECKPOINTS, ROOT, read_record
 
@@ -30,5 +31,7 @@ def test_a_record_is_named_after_its_configuration(folder):
     ids=lambda p: f"{p.parent.name}-{p.stem}",
 )
 def test_committed_tables_are_those_of_the_records(path, tmp_path):
-    text, _ = TARGETS[path.stem].write(path.parent.name, [1, 2, 3], [CHECKPOINTS], tmp_path)
+    text, _ = TARGETS[path.stem].write(
+        path.parent.name, reported_seeds(path.parent.name, [CHECKPOINTS]), [CHECKPOINTS], tmp_path
+    )
     assert path.read_text() == text

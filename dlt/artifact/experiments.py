@@ -125,7 +125,7 @@ class Table:
 
 def reported_seeds(profile: str, stores: list[Path]) -> list[int]:
     """The seeds of a profile's records ("*": of all) but those that settings were tuned on."""
-    names = [path.parent.name for store in stores for path in (Path(store) / profile).glob("*/run.json")]
+    names = [path.parent.name for store in stores for path in Path(store).glob(f"{profile}/*/run.json")]
     found = {int(re.search(r"-s(\d+)-[0-9a-f]+$", name)[1]) for name in names}
     return sorted(found - set(TUNING_SEEDS))
 

@@ -72,10 +72,10 @@ def _cached_profiles(options) -> list[str]:
 
 
 def _cached_seeds(profile: str, count: int | None) -> list[int]:
-    """The seeds of all shipped records; where a `count` is asked for, those of 1 to `count` that a profile has."""
-    if count is None:
-        return reported_seeds("*", [records.CHECKPOINTS]) or [1]
+    """The seeds of a profile's shipped records; where a `count` is asked for, those of 1 to `count`."""
     shipped = reported_seeds(profile, [records.CHECKPOINTS])
+    if count is None:
+        return shipped or [1]
     asked = range(1, count + 1)
     there = [seed for seed in asked if seed in shipped]
     if len(there) < count:
