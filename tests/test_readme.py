@@ -1,11 +1,11 @@
-"""What the README shows is what the shipped records say, and its code runs."""
+"""What the README and the pages of docs/ show is what the shipped records say, and their code runs."""
 
 import re
 
 import pandas
 import pytest
 import torch
-from readme import README, python
+from readme import PAGES, README, TEXT, python
 
 import dlt
 from dlt.artifact.summary import SHOWN, summary
@@ -31,7 +31,7 @@ def test_the_estimated_rate_ends_where_the_readme_says():
         records = [find_record(run, [CHECKPOINTS]) for run in runs]
         last[rate] = sum(record.result["test_accuracy"]["last"] for record in records) / 3
     sentence = f"it then ends at {last['estimated']:.1f}, told the nominal rate at {last['nominal']:.1f}"
-    assert sentence in " ".join(README.split())
+    assert sentence in " ".join(TEXT.split())
 
 
 def test_instance_noise_ends_where_the_readme_says():
@@ -40,14 +40,14 @@ def test_instance_noise_ends_where_the_readme_says():
         runs = [make_config("digits", "digits", method, "instance", 0.4, seed=seed) for seed in (1, 2, 3)]
         last[method] = sum(find_record(run, [CHECKPOINTS]).result["test_accuracy"]["last"] for run in runs) / 3
     sentence = "DLT ends at {:.1f}, DivideMix at {:.1f}, cross-entropy at {:.1f}".format(*last.values())
-    assert sentence in " ".join(README.split())
+    assert sentence in " ".join(TEXT.split())
 
 
 def test_human_labels_end_where_the_readme_says():
     runs = [make_config("mini", "cifar10", name, "human-worse") for name in ("dividemix", "dlt-window", "ce")]
     last = [find_record(run, [CHECKPOINTS]).result["test_accuracy"]["last"] for run in runs]
     sentence = "DivideMix ends at {:.1f}, DLT at {:.1f}, cross-entropy at {:.1f}".format(*last)
-    assert sentence in " ".join(README.split())
+    assert sentence in " ".join(TEXT.split())
 
 
 def test_the_comparison_with_cleanlab_is_its_csv():
@@ -58,7 +58,7 @@ def test_the_comparison_with_cleanlab_is_its_csv():
             for measure in ("average_precision", "f1", "precision_at_n", "recall_at_n")
             for tool in ("DLT", "cleanlab")
         ]
-        assert f"| {planted} | {' | '.join(cells)} |" in README
+        assert f"| {planted} | {' | '.join(cells)} |" in TEXT
 
 
 def test_the_losses_of_ones_own_training():
@@ -105,9 +105,36 @@ def test_a_method_of_ones_own(tiny, tmp_path, monkeypatch):
     assert config().name != name  # an edited method is another run
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_links_lead_somewhere(link):
-    assert (ROOT / link).exists()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page]))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_counts_of_claims_are_those_of_the_page():
+    profiles = re.findall(r"## Profile `(\w+)`.*\n\n(Of .*)\n", (ROOT / "CLAIMS.md").read_text())
+    assert len(profiles) == 2
+    for profile, counts in profiles:
+        assert f"| `{profile}` | {' | '.join(re.findall(r'[0-9]+', counts))} |" in README
+
+
+def test_the_readme_stays_short():
+    assert len(README.splitlines()) <= 170
+
+
+def test_differences_are_those_of_ten_seeds():
+    """What docs/results.md says of DivideMix and SCE beside DLT, of Best and Last, and of the rates, on digits."""
+    claims = (ROOT / "CLAIMS.md").read_text()
+    (line,) = [x for x in claims.splitlines() if "ends above DivideMix (Last), for all" in x and "n = 10" in x]
+    assert "asym 0.3 -0.9 ± 0.5; asym 0.4 -1.4 ± 0.4" in line
+    assert "by 0.9 and 1.4 points" in TEXT
+    (line,) = [x for x in claims.splitlines() if "ends above SCE (Last)" in x and "n = 10" in x]
+    assert "sym 0.2 -0.3 " in line
+    assert "asym 0.2 -0.9 " in line
+    assert "ahead by 0.3 and 0.9 points at 0.2" in TEXT
+    assert "sym 0.6 +2.3 " in line
+    assert "asym 0.4 +6.0 " in line
+    assert "behind by 2.3 and 6.0" in TEXT
 
 
 @pytest.mark.parametrize("command", ["./reproduce.sh table1", "./reproduce.sh test"])
