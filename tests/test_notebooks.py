@@ -54,3 +54,24 @@ def test_the_report_stands_alone():
     assert "Table 5" in page
     assert "estimating the noise rate" in page.lower()
     assert not re.findall(r"""(?:src|href)=["']https?://""", page)
+
+
+def test_the_methods_colours_survive_in_a_small_picture(monkeypatch):
+    """SCE's orange and DivideMix's vermillion among them, each on its own label or line."""
+    import io
+
+    import matplotlib.colors
+    import numpy as np
+    import PIL.Image
+
+    from dlt.artifact import notebook
+    from dlt.artifact.drawing import METHOD_STYLES
+    from dlt.artifact.experiments import ROWS
+
+    monkeypatch.setattr(notebook, "_written", lambda name, profile: ("", ROOT / "figures" / profile))
+    shown = notebook.figure("table1", "digits", "table1_curves")
+    pixels = np.asarray(PIL.Image.open(io.BytesIO(shown.data)).convert("RGB"), dtype=int).reshape(-1, 3)
+    for method in ROWS:
+        colour = np.round(255 * np.array(matplotlib.colors.to_rgb(METHOD_STYLES[method][0])))
+        assert (np.abs(pixels - colour).max(1) <= 12).sum() > 40, method
+    assert len(shown.data) < 200_000

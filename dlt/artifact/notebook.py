@@ -6,7 +6,6 @@ Two environment variables serve cached and fresh runs with the same notebook: DL
 
 import atexit
 import functools
-import io
 import os
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from IPython.display import Image, Markdown
 
+from dlt.artifact.drawing import small_png
 from dlt.artifact.experiments import reported_seeds
 from dlt.artifact.targets import TARGETS
 from dlt.harness.errors import InputError
@@ -67,9 +67,7 @@ def figure(name: str, profile: str, picture: str | None = None) -> Image:
 
     image = PIL.Image.open(_written(name, profile)[1] / f"{picture or name}.png").convert("RGB")
     image.thumbnail((800, 10_000), PIL.Image.Resampling.LANCZOS)
-    out = io.BytesIO()
-    image.quantize(256, dither=PIL.Image.Dither.NONE).save(out, "png", optimize=True)
-    return Image(out.getvalue(), width=800)
+    return Image(small_png(image), width=800)
 
 
 def numbers(name: str, profile: str):

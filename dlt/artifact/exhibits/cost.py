@@ -38,10 +38,12 @@ def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> t
     """A panel for each column: work in CE-epochs and test error, both on a log scale, and the Pareto front."""
     frame = collect_costs(profile, seeds, stores)
     with new_figure(10, 6) as figure:
-        panels = figure.subplots(2, 3, sharex=True)
+        panels = figure.subplots(2, 3, sharex=True, sharey="row")
         for panel, column, heading in zip(panels.flat, TABLE.columns, headings(TABLE.columns), strict=True):
             panel.set_title(heading, loc="left", fontweight="bold")
             _draw(panel, frame[(frame["noise"] == column.noise) & (frame["rate"] == column.rate)])
+        for row in panels:
+            _scale(row)
         for panel in panels[-1]:
             panel.set_xlabel("work (epochs of CE training)")
         for panel in panels[:, 0]:
@@ -86,14 +88,24 @@ def on_front(cell: dict, cells: list[dict]) -> bool:
 
 
 def _draw(panel: "Axes", part: "pandas.DataFrame") -> None:
-    log_scale(panel, "x", WORK_TICKS)
     if part.empty:
         not_run(panel)
         return
-    log_scale(panel, "y", ERROR_TICKS)
     front = part[part["front"]].sort_values("work")
     panel.plot(front["work"], 100 - front["mean"], color=GREY, linewidth=0.8, zorder=1)
     for cell in part.itertuples():
         color, _ = METHOD_STYLES.get(cell.method, OTHER_STYLE)
         spread = [[cell.max - cell.mean], [cell.mean - cell.min]]
         panel.errorbar(cell.work, 100 - cell.mean, spread, fmt="o", markersize=5, color=color, elinewidth=0.8)
+
+
+def _scale(row: list["Axes"]) -> None:
+    """Both axes on a log scale, some way around what is drawn; where nothing is, without errors to read."""
+    for panel in row:
+        log_scale(panel, "x", WORK_TICKS)
+    low, high = row[0].get_ylim()
+    if not any(panel.has_data() for panel in row):
+        row[0].set_yticks([])
+        return
+    log_scale(row[0], "y", ERROR_TICKS)
+    row[0].set_ylim(max(low, 0.5) / 1.05, high * 1.05)

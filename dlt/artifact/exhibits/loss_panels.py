@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 # What epochs.csv holds: cheap for every method, and what each one looks at itself.
 MEASURE = (
-    "Cross-entropy, and DLT in warm-up: the loss that is trained on, of an augmented view; DLT afterwards: the "
-    "detection loss, of the plain image"
+    "Cross-entropy, and DLT in warm-up: the loss that is trained on, of an augmented view;\n"
+    "DLT afterwards: the detection loss, of the plain image in evaluation mode"
 )
 METHODS = {"ce": "Cross-Entropy", "dlt-window": "DLT (Slide Window)"}
 
@@ -61,7 +61,7 @@ def write_loss_panels(name, profile, seeds, stores, folder, runs, titles, words)
     """Panels of losses by epoch, two in a row, written as <folder>/<profile>/<name>."""
     frame = collect_losses({key: {s: runs(profile, s)[key] for s in seeds} for key in titles}, stores)
     rows = len(titles) // 2
-    with new_figure(8, 1.0 + 2.6 * rows) as figure:
+    with new_figure(8, 1.15 + 2.6 * rows) as figure:
         panels = figure.subplots(rows, 2, sharex=True, sharey="row", squeeze=False)
         for panel, (key, title) in zip(panels.flat, titles.items(), strict=True):
             config = runs(profile, seeds[0])[key]
