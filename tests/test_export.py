@@ -32,7 +32,7 @@ def test_export_of_a_run(finished, tmp_path, capsys):
     network = build_network("preact-digits", 1, 4, seed=9)
     load_weights(target / "model.safetensors", [network])
     record = records.read_record(finished)
-    assert json.loads((target / "config.json").read_text()) == record.config
+    assert json.loads((target / "config.json").read_text()) == record.run["config"]
     card = (target / "README.md").read_text()
     assert f"{record.result['test_accuracy']['last']:.2f}%" in card
     assert record.run["label_noise"]["sha256"] in card

@@ -148,9 +148,9 @@ def test_without_the_rate_lambda_n_is_that_of_the_estimate(tiny_config, tmp_path
         pass
     for rate, weight in ((0.1, 0.0), (0.4, 25.0)):
         estimate = type("Estimate", (), {"rate": rate})
-        monkeypatch.setattr("dlt.noise_rate.estimate_from_margins", lambda losses, e=estimate: e)
+        monkeypatch.setattr("dlt.harness.run.estimate_from_margins", lambda losses, e=estimate: e)
         run = Run(config, resolve_device("cpu"), store=tmp_path)
-        assert (run.assumed_rate, run.method.noisy_weight) == (rate, weight)
+        assert (run.assumed_rate, run.method.lambda_n) == (rate, weight)
 
 
 def test_estimate_on_the_command_line(tiny, tmp_path, monkeypatch, capsys):

@@ -121,8 +121,8 @@ def write_figure(figure: "Figure", numbers: "pandas.DataFrame", path: Path) -> l
     return [path.with_suffix(f".{suffix}") for suffix in files]
 
 
-def small_png(image) -> bytes:
-    """A Pillow picture as PNG with a palette of 256 colours: a third of the size.
+def small_png(image, colours: int = 256) -> bytes:
+    """A Pillow picture as PNG with a palette of so many colours: a third of the size.
 
     Those of our lines are among them: left to itself, the palette has many shades of the bands and drops a line's own.
     """
@@ -133,9 +133,9 @@ def small_png(image) -> bytes:
     lines = {color for color, _ in METHOD_STYLES.values()} | {style["color"] for style in POPULATIONS.values()}
     lines |= {"#FFFFFF", "#000000"}
     own = [round(255 * level) for color in sorted(lines) for level in to_rgb(color)]
-    shades = image.quantize(256 - len(lines), dither=Image.Dither.NONE).getpalette()
+    shades = image.quantize(colours - len(lines), dither=Image.Dither.NONE).getpalette()
     palette = Image.new("P", (1, 1))
-    palette.putpalette(own + shades[: 768 - len(own)])
+    palette.putpalette(own + shades[: 3 * colours - len(own)])
     out = io.BytesIO()
     image.quantize(palette=palette, dither=Image.Dither.NONE).save(out, "png", optimize=True)
     return out.getvalue()

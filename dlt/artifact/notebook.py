@@ -67,7 +67,7 @@ def figure(name: str, profile: str, picture: str | None = None) -> Image:
 
     image = PIL.Image.open(_written(name, profile)[1] / f"{picture or name}.png").convert("RGB")
     image.thumbnail((800, 10_000), PIL.Image.Resampling.LANCZOS)
-    return Image(small_png(image), width=800)
+    return Image(small_png(image, colours=64), width=800)
 
 
 def numbers(name: str, profile: str):

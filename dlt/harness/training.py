@@ -285,7 +285,8 @@ class _Progress:
 
 def _check_same_kind(device: torch.device, folder: Path) -> None:
     """InputError where a run was begun on the other kind of device: its second half would not be that of either."""
-    begun_on = json.loads((folder / "run.json").read_text())["device"]
+    begun = folder / "run.json"
+    begun_on = json.loads(begun.read_text())["device"] if begun.exists() else device.type
     if begun_on.startswith("cpu") != (device.type == "cpu"):
         raise InputError(
             f"device: {folder.name} was begun on {begun_on}, not on {device.type}; go on there, or remove its folder "
