@@ -193,7 +193,7 @@ def export_noise(options) -> None:
 
 
 def bench(options) -> None:
-    from dlt import bench as stopwatch
+    from dlt.bench import methods as stopwatch
     from dlt.harness.records import RUNS
     from dlt.harness.settings import resolve_profile
     from dlt.harness.training import resolve_device
@@ -216,14 +216,15 @@ def bench(options) -> None:
 def _bench_more(options) -> None:
     import pandas
 
-    from dlt import bench_growth
+    from dlt.bench.augmentation import augmentation
+    from dlt.bench.growth import growth
     from dlt.harness.measures import device_name
     from dlt.harness.records import RUNS, write_atomic
     from dlt.harness.training import resolve_device
 
     if options.device == "cuda" or options.methods or options.setting or options.profile != "auto":
         raise InputError(f"what: {options.what} is measured on the CPU, without --profile, --methods and --setting")
-    measure = bench_growth.growth if options.what == "growth" else bench_growth.augmentation
+    measure = growth if options.what == "growth" else augmentation
     rows = measure(options.repeats)
     table = pandas.DataFrame(rows).assign(device=device_name(resolve_device("cpu")), repeats=options.repeats)
     path = (options.output or RUNS / "bench") / f"{options.what}.csv"

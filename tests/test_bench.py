@@ -5,9 +5,9 @@ import pandas
 import pytest
 import torch
 
-from dlt import bench, bench_growth
 from dlt.__main__ import main
-from dlt.bench import Timing
+from dlt.bench import augmentation, growth
+from dlt.bench.methods import Timing, frame
 from dlt.harness.datasets import CIFAR_STATISTICS
 from dlt.harness.images import Dataset, DeviceImages, Images
 
@@ -35,7 +35,7 @@ def test_ratios():
         Timing("dividemix", [1.32 * 4, 1.32 * 6.6, 1.32 * 8], 100, [4.0, 6.0, 8.0]),
     ]
     parts = [Timing("detection", [0.4], 100)]
-    table = bench.frame({"timings": timings, "parts": parts, "about": {"profile": "x"}}).set_index("what")
+    table = frame({"timings": timings, "parts": parts, "about": {"profile": "x"}}).set_index("what")
     assert table["ratio"]["ce"] == pytest.approx(1.32 / 1.1)  # over the bare loop
     assert table["ratio"]["dlt-window"] == pytest.approx(4.0 / (3 * 1.32))  # over its model in CE-epochs
     assert table["ratio"]["dividemix"] == pytest.approx(1.0)  # each epoch over its own model
@@ -58,9 +58,9 @@ def test_bad_input(capsys, arguments, line):
 
 
 def test_augmentation_beside_torchvision(monkeypatch):
-    monkeypatch.setattr("dlt.bench_growth.random_images", lambda count: np.zeros((300, 32, 32, 3), np.uint8))
+    monkeypatch.setattr("dlt.bench.augmentation.random_images", lambda count: np.zeros((300, 32, 32, 3), np.uint8))
     threads = torch.get_num_threads()
-    ours, theirs = bench_growth.augmentation(repeats=1, count=300)
+    ours, theirs = augmentation.augmentation(repeats=1, count=300)
     torch.set_num_threads(threads)
     assert ours["images_per_s"] > 0
     assert theirs["images_per_s"] > 0
@@ -72,7 +72,7 @@ def test_both_pipelines_do_the_same_work():
     part = Images(white, np.zeros(4, dtype=np.int64), ("any",))
     dataset = Dataset("white", part, part, *CIFAR_STATISTICS["cifar10"], padding=0, flip=True)
     ours = DeviceImages(white, dataset, "cpu").augmented(torch.arange(4), torch.Generator().manual_seed(0))
-    theirs, _ = bench_growth._Pictures(white)[0]
+    theirs, _ = augmentation._Pictures(white)[0]
     assert ours[0].shape == theirs.shape
     assert ours.dtype == theirs.dtype
     assert torch.allclose(ours[0, :, 16, 16], theirs[:, 16, 16], atol=1e-6)
@@ -81,7 +81,7 @@ def test_both_pipelines_do_the_same_work():
 def test_growth_measures_in_a_process_of_its_own():
     """Also its memory: the parent's is larger than all of it here."""
     ballast = np.ones((1500, 2**17))  # 1.5 GB
-    row = bench_growth._apart("digits", 300, 3, 0, 1)
+    row = growth._apart("digits", 300, 3, 0, 1)
     assert row["seconds"] > 0
     assert row["steps"] == 5
     assert 0 < row["mib_over_libraries"] < row["peak_mib"] < ballast.nbytes / 2**20

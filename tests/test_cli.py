@@ -92,8 +92,8 @@ def test_the_profile_is_that_of_the_device_asked_for(arguments, capsys, monkeypa
 def test_what_is_timed_is_the_profile_of_the_device(capsys, monkeypatch):
     timed = []
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("dlt.bench.bench", lambda profile, device, *_: timed.append((profile, device.type)))
-    monkeypatch.setattr("dlt.bench.write", lambda *_: "")
+    monkeypatch.setattr("dlt.bench.methods.bench", lambda profile, device, *_: timed.append((profile, device.type)))
+    monkeypatch.setattr("dlt.bench.methods.write", lambda *_: "")
     assert main(["bench", "--device", "cpu"]) == main(["bench"]) == 0
     assert timed == [("digits", "cpu"), ("short", "cuda")]
 

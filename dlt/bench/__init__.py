@@ -1,0 +1,1 @@
+"""The stopwatch: `python -m dlt bench`."""
