@@ -117,9 +117,9 @@ if [[ ${1:-} == test ]]; then
     cd "$root"
     "$python" -m ruff check .
     "$python" -m ruff format --check --quiet .
-    "$python" -m pytest "$@"
+    "$python" -m pytest --numprocesses auto --dist loadfile "$@"
     if [[ $# == 0 ]] && compgen -G 'notebooks/*.ipynb' >/dev/null; then
-        "$python" -m pytest --nbval --nbval-current-env notebooks
+        "$python" -m pytest --numprocesses auto --dist loadfile --nbval --nbval-current-env notebooks
     fi
     if [[ $# == 0 ]] && "$python" -c 'import ray' 2>/dev/null; then  # the extra `cluster`: some minutes more
         "$python" -m pytest -m slow tests/test_cluster.py tests/test_distributed.py

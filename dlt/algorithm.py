@@ -31,6 +31,10 @@ from dlt.threshold import LastEpoch, SlideWindow, selection_proportion
 class DLT(Method):
     """Dynamic loss thresholding with the last epoch (Eq. 2) or the slide window strategy (Eq. 3)."""
 
+    noisy_loss = staticmethod(noisy_loss)  # L_noisy of Eq. 6
+    trained = 0
+    """The network that learns; network 0 judges [4], pseudo-labels [19, 20] and predicts: here the same one."""
+
     @dataclass(frozen=True)
     class Config:
         strategy: str = "window"
@@ -136,7 +140,7 @@ class DLT(Method):
     def _warmup_loss(self, index: Tensor) -> Tensor:
         """[5-7] Cross-entropy on one view; the last warm-up epoch fills the window for the first thresholds."""
         labels = self.run.labels[index]
-        losses = F.cross_entropy(self.run.forward(self.run.augmented(index)), labels, reduction="none")
+        losses = F.cross_entropy(self.run.forward(self.run.augmented(index), self.trained), labels, reduction="none")
         if self.run.epoch == self.config.warmup_epochs:
             same = self.config.detection == "training"
             self.threshold.record(losses if same else self._detection_losses(self._detection_images(index), labels))
@@ -183,9 +187,10 @@ class DLT(Method):
         clean = kept.repeat(config.views)
         partners = keys[0].argsort() if config.partners == "union" else mixup_partners(clean, keys[0], keys[1])
         with self._moving_statistics("mixed"):
-            logits = run.forward(mixup(views, partners, weight))
+            logits = run.forward(mixup(views, partners, weight), self.trained)
         targets = mixup(targets, partners, weight)
-        loss = clean_loss(logits, targets, clean) + lambda_n.float() * noisy_loss(logits, targets, ~clean)
+        noisy = self.noisy_loss(logits, targets, ~clean)
+        loss = clean_loss(logits, targets, clean) + lambda_n.float() * noisy
         return loss + config.regularizer_weight * prior_regularizer(logits.softmax(1)), losses, kept, pseudo_labels
 
     @torch.no_grad()

@@ -116,8 +116,7 @@ def estimate_from_margins(losses: dict[int, np.ndarray], theta: float = 0.5) -> 
     fits = []
     for first in range(len(epochs)):
         mean = margins[first:].mean(0)
-        mixture = _mixture(mean[:, None], 2)
-        clean_probability = 1 - mixture.predict_proba(mean[:, None])[:, mixture.means_.argmin()]
+        mixture, clean_probability = _split(mean)
         overlap = np.minimum(clean_probability, 1 - clean_probability).mean()
         fits.append((overlap, first, mean, mixture, clean_probability))
     _, first, mean, mixture, clean_probability = min(fits, key=lambda fit: fit[:2])
@@ -127,6 +126,20 @@ def estimate_from_margins(losses: dict[int, np.ndarray], theta: float = 0.5) -> 
         clean_probability = 1 / (1 + np.exp(-mean))
     rate = float((clean_probability < theta).mean())
     return NoiseRate(rate, clean_probability, mean, mixture, tuple(epochs[first:]))
+
+
+def estimate_from_mean_margins(mean: np.ndarray, theta: float = 0.5) -> NoiseRate:
+    """`estimate_from_margins` where the epochs are settled: from the log-odds (N,), averaged over them."""
+    mixture, clean_probability = _split(mean)
+    if mixture.means_.min() > DISBELIEVED:
+        clean_probability = 1 / (1 + np.exp(-mean))
+    return NoiseRate(float((clean_probability < theta).mean()), clean_probability, mean, mixture)
+
+
+def _split(mean: np.ndarray) -> tuple:
+    """A mixture of two Gaussians of the log-odds (N,), and the posterior (N,) of the one with the larger mean."""
+    mixture = _mixture(mean[:, None], 2)
+    return mixture, 1 - mixture.predict_proba(mean[:, None])[:, mixture.means_.argmin()]
 
 
 def _checked(name: str, losses) -> np.ndarray:

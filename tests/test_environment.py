@@ -75,7 +75,7 @@ def test_a_plain_install_brings_what_is_imported(folder):
 def test_a_plain_install_brings_neither_notebooks_nor_tests():
     assert not set(by_name(PROJECT["dependencies"])) & {"jupyter", "nbval", "pytest", "ruff", "pyyaml"}
     assert set(by_name(EXTRAS["artifact"])) == {"jupyter", "nbval"}
-    assert set(by_name(EXTRAS["test"])) == {"pytest", "pyyaml", "ruff"}
+    assert set(by_name(EXTRAS["test"])) == {"pytest", "pytest-xdist", "pyyaml", "ruff"}
 
 
 def test_the_command_of_the_package_is_there():

@@ -26,6 +26,7 @@ METHODS = {
     "dividemix-dlt": ("baselines.dividemix:DivideMixDLT", {}),
     "dlt-last-epoch": ("dlt.algorithm:DLT", {"strategy": "last-epoch"}),
     "dlt-window": ("dlt.algorithm:DLT", {"strategy": "window"}),
+    "dlt-auto": ("dlt.calibrated:CalibratedDLT", {"strategy": "window"}),
 }
 
 
