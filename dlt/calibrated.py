@@ -51,7 +51,7 @@ class CalibratedDLT(DLT):
         defaults = super().setting_defaults(run_config)
         if run_config.profile == "features":
             own = {"noisy_loss": "cross-entropy", "noisy_weight": 0.1, "mixup_alpha": 1.0, "partners": "union"}
-            return defaults | own | {"rate": "assumed", "regularizer_weight": 1.0}
+            return defaults | own | {"rate": "assumed", "average": 0.95}  # few steps an epoch
         return defaults | {"noisy_weight": None}  # that of the estimate, epoch by epoch
 
     @classmethod

@@ -234,7 +234,7 @@ def test_uv_is_fetched_with_pip_where_it_is_missing(house):
 def test_test_runs_linter_tests_and_notebooks(house):
     named = str(house.python(house.elsewhere))
     lint = [named, "-m", "ruff", "check", ".", named, "-m", "ruff", "format", "--check", "--quiet", "."]
-    tests = [named, "-m", "pytest"]
+    tests = [named, "-m", "pytest", "--numprocesses", "auto", "--dist", "loadfile"]
     assert house.run("test", DLT_PYTHON=named)[1] == lint + tests
 
     (house.root / "notebooks").mkdir()

@@ -23,7 +23,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     Comes back as uint8 (N, H, W, C), int64 (N,) and strings (C,). Raises InputError for anything else.
     Pickled arrays are refused: loading them would run code from the file.
     """
-    arrays = _read(path)
+    arrays = read_archive(path, KEYS)
     images, labels = _checked_part(path, arrays, "")
     classes = np.unique(labels)
     if len(classes) < 2 or classes[-1] != len(classes) - 1:
@@ -45,10 +45,11 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     return checked
 
 
-def _read(path: str | Path) -> dict[str, np.ndarray]:
+def read_archive(path: str | Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Those of the arrays `keys` that the archive has; InputError for what is no archive, or needs code to be run."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {key: np.asarray(archive[key]) for key in KEYS if key in archive}
+            return {key: np.asarray(archive[key]) for key in keys if key in archive}
     # Besides damage of every layer: a missing file, and a lone array (it has no `with`: TypeError).
     except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -60,23 +61,30 @@ def _checked_part(path: str | Path, arrays: dict, prefix: str) -> tuple[np.ndarr
     for key in (f"{prefix}images", f"{prefix}labels"):
         if key not in arrays:
             raise InputError(f"dataset: {path} has no array {key}; it has {', '.join(arrays) or 'none known'}")
-    images, labels = arrays[f"{prefix}images"], arrays[f"{prefix}labels"]
+    images = arrays[f"{prefix}images"]
     shape = (*images.shape, 1) if images.ndim == 3 else images.shape
     if images.dtype != np.uint8 or len(shape) != 4 or shape[-1] not in (1, 3) or not images.size:
         raise InputError(
             f"dataset: {path}: {prefix}images is {images.dtype} {images.shape}; "
             "must be uint8 (N, H, W), or (N, H, W, C) with C 1 or 3"
         )
-    if labels.shape != shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+    return images.reshape(shape), checked_labels(path, arrays, f"{prefix}labels", len(images))
+
+
+def checked_labels(path: str | Path, arrays: dict, key: str, count: int) -> np.ndarray:
+    """The array `key` as int64 labels of `count` samples, or InputError."""
+    if key not in arrays:
+        raise InputError(f"dataset: {path} has no array {key}; it has {', '.join(arrays)}")
+    labels = arrays[key]
+    if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
         raise InputError(
-            f"dataset: {path}: {prefix}labels is {labels.dtype} {labels.shape}; "
-            f"must be integers ({len(images)},), one an image"
+            f"dataset: {path}: {key} is {labels.dtype} {labels.shape}; must be integers ({count},), one a sample"
         )
-    if len(labels) < 10:
-        raise InputError(f"dataset: {path}: {prefix}images has {len(labels)} images; must have at least 10")
+    if count < 10:
+        raise InputError(f"dataset: {path}: {key} has {count} samples; must have at least 10")
     if labels.min() < 0:
-        raise InputError(f"dataset: {path}: {prefix}labels has {labels.min()}; must not be negative")
-    return images.reshape(shape), labels.astype(np.int64)
+        raise InputError(f"dataset: {path}: {key} has {labels.min()}; must not be negative")
+    return labels.astype(np.int64)
 
 
 def sha256_of(path: str) -> str:

@@ -161,6 +161,7 @@ def make_config(
     if noise in HUMAN_NOISES:
         noise_rate = noise_rate or HUMAN_NOISES[noise][2]
     _check_noise(dataset, noise, noise_rate)
+    _check_vectors(profile, noise, hard)
     _check_assumed_rate(assumed_rate, noise, dataset, setting)
     _check_hard(hard, epsilon, dataset, setting)
     if not 0 <= seed < 2**32:
@@ -201,6 +202,15 @@ def _check_noise(dataset: str, noise: str, noise_rate: float) -> None:
         raise InputError(f"noise-rate: {noise_rate} is outside [0, 1)")
     if noise == "none" and noise_rate:
         raise InputError(f"noise-rate: {noise_rate} with --noise none; give a noise, or 0")
+
+
+def _check_vectors(profile: str, noise: str, hard: str) -> None:
+    if profile == "features" and noise == "instance":
+        raise InputError("noise: 'instance' is made of pixels; profile features has none")
+    if profile == "features" and noise in HUMAN_NOISES:
+        raise InputError(f"noise: {noise!r} are labels of images; put them into the archive of features")
+    if profile == "features" and hard != "none":
+        raise InputError(f"hard: {hard!r} copies are made of pixels; profile features has none")
 
 
 def _check_assumed_rate(rate: str | float, noise: str, dataset: str, setting: Setting) -> None:

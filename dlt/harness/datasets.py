@@ -5,6 +5,7 @@ Noise is put into the labels elsewhere: label_noise.py.
 
 import os
 import shutil
+from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from filelock import FileLock
 
 from dlt.harness.arrays import read_arrays
 from dlt.harness.errors import InputError
-from dlt.harness.images import Dataset, Images
+from dlt.harness.features import Features, load_features, scale
+from dlt.harness.images import Dataset, Images, hold_out
 from dlt.harness.places import ROOT
 
 DEFAULT_FOLDER = ROOT / "data"
@@ -36,7 +38,7 @@ def load(dataset: str, profile: str, data_dir: str | Path | None = None, downloa
     if profile == "mini" and dataset in ("digits", "cifar100", "clothing1m"):
         raise InputError(f"dataset: {dataset!r} is not run in profile mini; allowed: cifar10, or a .npz file")
     if dataset == "digits":
-        return _digits()
+        return _digits_as_features() if profile == "features" else _digits()
     if dataset in CIFAR_STATISTICS:
         return _cifar(dataset, profile == "mini", data_dir, download)
     if dataset == "clothing1m":
@@ -44,7 +46,7 @@ def load(dataset: str, profile: str, data_dir: str | Path | None = None, downloa
 
         return load_clothing1m(data_folder(data_dir) / dataset)
     if str(dataset).endswith(".npz"):
-        return load_arrays(dataset)
+        return load_features(dataset) if profile == "features" else load_arrays(dataset)
     raise InputError(f"dataset: {dataset!r} is not digits, cifar10, cifar100, clothing1m or a path ending in .npz")
 
 
@@ -67,7 +69,7 @@ def load_arrays(path: str | Path) -> Dataset:
                 f"dataset: {path}: class {counts.argmin()} has {counts.min()} images; must have at least 5 "
                 "(one is held out), or add test_images and test_labels"
             )
-        train, test = _hold_out(images, labels, 0.2, names)
+        train, test = hold_out(images, labels, 0.2, names)
     return _measured(Path(path).stem, train, test, flip=images.shape[-1] == 3)
 
 
@@ -77,16 +79,19 @@ def _digits() -> Dataset:
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[..., None]
-    train, test = _hold_out(images, digits.target.astype(np.int64), 500, tuple("0123456789"))
+    train, test = hold_out(images, digits.target.astype(np.int64), 500, tuple("0123456789"))
     return _measured("digits", train, test, flip=False)
 
 
-def _hold_out(images, labels, test_size, class_names) -> tuple[Images, ...]:
-    """A stratified split, the same at every call, each part in the original order."""
-    from sklearn.model_selection import train_test_split
-
-    parts = train_test_split(np.arange(len(labels)), test_size=test_size, stratify=labels, random_state=0)
-    return tuple(Images(images[part], labels[part], class_names, part) for part in map(np.sort, parts))
+def _digits_as_features() -> Features:
+    """The digits as vectors of 64 pixels."""
+    digits = _digits()
+    vectors = [part.images.reshape(len(part), -1).astype(np.float32) for part in (digits.train, digits.test)]
+    train, test = (
+        replace(part, images=scale(values, vectors[0], "unit"))
+        for part, values in zip((digits.train, digits.test), vectors, strict=True)
+    )
+    return Features("digits", train, test, (), (), padding=0, flip=False)
 
 
 def _measured(name: str, train: Images, test: Images, flip: bool) -> Dataset:

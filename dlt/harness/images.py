@@ -42,6 +42,14 @@ class Dataset:
         return DeviceImages(part.images, self, device)
 
 
+def hold_out(images, labels, test_size, class_names) -> tuple[Images, ...]:
+    """A stratified split, the same at every call, each part in the original order."""
+    from sklearn.model_selection import train_test_split
+
+    parts = train_test_split(np.arange(len(labels)), test_size=test_size, stratify=labels, random_state=0)
+    return tuple(Images(images[part], labels[part], class_names, part) for part in map(np.sort, parts))
+
+
 def normalisation(dataset: Dataset, size: tuple[int, int, int], device) -> tuple[Tensor, Tensor]:
     """(scale, shift), float32 of `size` (H, W, C): (x / 255 - mean) / std = scale * x + shift for bytes x.
 

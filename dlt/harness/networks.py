@@ -70,7 +70,21 @@ def _resnet50(channels: int, classes: int) -> nn.Module:
     return network
 
 
+def _linear(features: int, classes: int) -> nn.Module:
+    """Zero at first: no class is likelier than another until the labels say so."""
+    linear = nn.Linear(features, classes)
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+def _mlp(features: int, classes: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(features, 128), nn.ReLU(), nn.Linear(128, classes))
+
+
 NETWORKS = {
+    "linear": _linear,
+    "mlp": _mlp,
     "preact-digits": lambda channels, classes: PreActResNet(channels, classes, (16, 32, 64), 1),
     "preact-mini": lambda channels, classes: PreActResNet(channels, classes, (32, 64, 128), 1, stem_stride=2),
     "preact-resnet18": lambda channels, classes: PreActResNet(channels, classes, (64, 128, 256, 512), 2),

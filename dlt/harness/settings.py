@@ -54,6 +54,8 @@ SETTINGS = {
     ("short", "cifar100"): _SHORT,
     ("paper", "cifar10"): _PAPER,
     ("paper", "cifar100"): _PAPER,
+    # Vectors: embeddings, tables. The digits' 64 pixels stand for what counts, the user's own.
+    ("features", "digits"): Setting("mlp", 60, 60, 100, 0.02, early_epoch=6, threads=1),
     # DivideMix's recipe; its batch is 32 labelled and 32 unlabelled images, its epoch 1,000 batches of 32.
     ("paper", "clothing1m"): Setting(
         "resnet50", 80, 40, 64, 0.002, early_epoch=8, precision="bf16", weight_decay=1e-3, epoch_samples=32000
@@ -66,6 +68,7 @@ SCHEDULES = {
     ("short", "cifar100"): Schedule(warmup_epochs=10, decay_epochs=5, ramp_epochs=8, window=200),
     ("paper", "cifar10"): Schedule(warmup_epochs=10, decay_epochs=10, ramp_epochs=16, window=200),
     ("paper", "cifar100"): Schedule(warmup_epochs=30, decay_epochs=10, ramp_epochs=16, window=200),
+    ("features", "digits"): Schedule(warmup_epochs=10, decay_epochs=10, ramp_epochs=0, window=10),
     ("paper", "clothing1m"): Schedule(warmup_epochs=1, decay_epochs=10, ramp_epochs=16, window=200),
 }
 PROFILES = tuple(dict.fromkeys(profile for profile, _ in SETTINGS))
