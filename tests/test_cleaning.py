@@ -181,7 +181,9 @@ def test_names_of_any_kind(folder, tmp_path):
     pictures = read_pictures(folder, 8)
     row = pictures.sources.index(os.fsdecode(b"a$_$b/caf\xe9.png"))
     columns = ["file", "given_label", "suggested_label", "clean_probability", "early_loss", "late_loss"]
-    suspects = pandas.DataFrame([[pictures.sources[row], "a$_$b", "a$_$b", 0.1, 1.0, 2.0]], [row], columns)
+    suspects = pandas.DataFrame(
+        [[pictures.sources[row], "a$_$b", "a$_$b", 0.1, 1.0, 2.0]], [row], columns, dtype=object
+    )
     assert page.write_galleries(tmp_path, pictures, suspects) == [tmp_path / "gallery-1.png"]
     summary = {"name": "mine", "by_class": {"a$_$b": {"images": 60, "suspects": 1}}}
     written = page.write_page(tmp_path, pictures, suspects, summary, "one", [tmp_path / "gallery-1.png"])

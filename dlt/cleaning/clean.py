@@ -225,8 +225,11 @@ def in_words(summary: dict) -> str:
 
 
 def _write(output: Path, pictures: Pictures, config: RunConfig, store: Path, judged, summary: dict) -> None:
+    import pandas
+
     names = np.array(pictures.class_names)
-    table = judged.assign(file=pictures.sources, given=names[judged["given"]], suggested=names[judged["suggested"]])
+    files = pandas.Series(pictures.sources, dtype=object)  # as text, names that are no UTF-8 would be refused
+    table = judged.assign(file=files, given=names[judged["given"]], suggested=names[judged["suggested"]])
     table = table[["file", "given", "suggested", "clean_probability", "early_loss", "late_loss", "suspect"]]
     table = table.rename(columns={"given": "given_label", "suggested": "suggested_label"})
     ranked = table[table["suspect"]].sort_values("clean_probability", kind="stable")
