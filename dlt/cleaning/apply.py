@@ -19,7 +19,7 @@ from pathlib import Path
 from dlt.cleaning.apply_archive import Archive
 from dlt.cleaning.apply_folder import Folder
 from dlt.cleaning.apply_list import TextList
-from dlt.cleaning.apply_source import DATA, DROPPED, Source, open_source
+from dlt.cleaning.apply_source import DATA, Source, open_source
 from dlt.cleaning.apply_table import Table
 from dlt.cleaning.decisions import Decision, read_csv, read_decisions, safe_csv
 from dlt.harness.errors import InputError
@@ -87,7 +87,7 @@ def apply_decisions(
 def undo(copy: Path, output: Path) -> Path:
     """Write into the new folder `output` what `copy` was made of: its files, byte-equal; `output`.
 
-    An archive has equal arrays, and a Parquet file equal values and schema. InputError for a folder that is no copy, and
+    An archive has equal arrays, a Parquet file equal values and schema. InputError for a folder that is no copy, and
     for one that was changed since.
     """
     copy, output = Path(copy), Path(output)

@@ -1,8 +1,8 @@
 """decisions.csv, which review.html writes: read, and checked against the data that it is about.
 
-Its columns are id, given_label, decision (one of DECISIONS), new_label (of relabel only) and data_sha256. Like every CSV
-file here that a spreadsheet may open it is UTF-8 with a byte-order mark, and a text that a spreadsheet would take for
-a formula has an apostrophe before it, which reading takes off.
+Its columns are id, given_label, decision (one of DECISIONS), new_label (of relabel only) and data_sha256. Like every
+CSV file here that a spreadsheet may open it is UTF-8 with a byte-order mark, and a text that a spreadsheet would take
+for a formula has an apostrophe before it, which reading takes off.
 """
 
 import csv

@@ -69,7 +69,9 @@ def write_review(
     parts = {
         "TITLE": html.escape(shown(title)),
         "STYLE": (here / "review.css").read_text(encoding="utf-8"),
-        "SCRIPT": "".join((here / name).read_text(encoding="utf-8") for name in ("review_csv.js", "review.js")),
+        "SCRIPT": "".join(
+            (here / name).read_text(encoding="utf-8") for name in ("review_csv.js", "review.js", "review_draw.js")
+        ),
         # In a script element, JSON ends nowhere but at "<".
         "DATA": json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     }
