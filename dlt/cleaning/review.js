@@ -217,6 +217,7 @@ function drawFound() {
 }
 
 function pick(label) {
+  $("search").blur(); // else it has the keys until the next frame
   $("picker").close();
   relabel(label);
 }

@@ -43,11 +43,10 @@ function picture(item) {
   return button;
 }
 
-// A thumbnail; few pixels are shown as pixels.
+// A thumbnail; a PNG is of few pixels, which are shown as such.
 function image(place, alt = "") {
-  const element = make("img", {src: data.pictures[place], alt});
-  element.onload = () => element.classList.toggle("small", data.pictures[place].startsWith("data:image/png"));
-  return element;
+  const source = data.pictures[place];
+  return make("img", {src: source, alt, class: source.startsWith("data:image/png") ? "small" : "photo"});
 }
 
 function fields(row) {
@@ -85,6 +84,7 @@ function openFull() {
     words.replaceChildren(`${item.id}: the file is not where it was beside this page; this is its thumbnail.`);
   };
   big.alt = `Labelled ${classes[item.given]}`;
+  big.className = item.link || !thumbnail.startsWith("data:image/png") ? "photo" : "small";
   big.src = item.link ?? thumbnail;
   const link = item.link && make("a", {href: item.link, target: "_blank", rel: "noopener"}, item.id);
   words.replaceChildren(link || item.id);
@@ -106,10 +106,11 @@ function listRow(at) {
   const place = view[at], item = items[place], decision = decisionOf(item);
   const row = make("div", {class: "item", role: "option", id: `item-${place}`, "aria-selected": place === current,
     "aria-posinset": at + 1, "aria-setsize": view.length});
-  const arrow = item.suggested === item.given ? "" : ` → ${classes[item.suggested]}`;
+  const labels = item.suggested === item.given ? [item.given] : [item.given, item.suggested];
+  const names = labels.flatMap((label, i) => [i ? " → " : "", make("bdi", {}, classes[label])]);
   const words = make("div", {},
-    make("div", {class: "line", dir: "auto"}, classes[item.given] + arrow),
-    make("div", {class: "line dim", dir: "auto"}, item.row ? Object.values(item.row).join(" ") : item.id));
+    make("div", {class: "line"}, ...names),
+    make("div", {class: "line dim"}, make("bdi", {}, item.row ? Object.values(item.row).join(" ") : item.id)));
   const sign = decision ? make("span", {title: said(decision), "aria-label": said(decision)}, SIGN[decision[0]]) : "";
   row.append(item.picture === undefined ? make("span", {class: "blank"}) : image(item.picture), words, sign);
   row.style.top = `${at * ROW}px`;
