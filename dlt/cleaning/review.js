@@ -131,7 +131,7 @@ const ACTIONS = {
   take: () => {
     const item = items[current];
     if (item && item.suggested !== item.given) relabel(item.suggested);
-    else notify("No other label is suggested for this one.");
+    else if (item) notify("No other label is suggested for this one.");
   },
   choose: () => items.length && openPicker(),
   ambiguous: () => decide("ambiguous"),

@@ -6,7 +6,6 @@ function draw() {
   $("bar").value = items.length ? decided / items.length : 1;
   $("count").textContent = `${decided} of ${items.length} decided`;
   $("shown").textContent = view.length === items.length ? `${items.length} suspects` : `${view.length} of ${items.length} shown`;
-  for (const button of $("actions").children) button.disabled = !item;
   document.querySelector('[data-do="undo"]').disabled = !state.undo.length;
   if (item) drawSuspect(item);
   else $("suspect").replaceChildren(make("p", {}, "Nothing is suspicious."));
@@ -19,9 +18,9 @@ function drawSuspect(item) {
   const decision = decisionOf(item);
   const facts = make("dl", {class: "facts"}, term("Labelled"), label("given", item.given));
   if (item.suggested !== item.given) facts.append(term("Suggested"), label("suggested", item.suggested));
-  if (item.p !== undefined) facts.append(term("Label is right"), make("dd", {}, percent(item.p)));
+  if (item.p !== undefined) facts.append(term("Chance it is right"), make("dd", {}, percent(item.p)));
   facts.append(term("Kind"), make("dd", {}, item.kind));
-  facts.append(term(item.picture === undefined ? "Row" : "File"), make("dd", {dir: "auto"}, item.id));
+  facts.append(term(/^\d+$/.test(item.id) ? "Row" : "File"), make("dd", {dir: "ltr"}, item.id));
   facts.append(term("Decision"), make("dd", {}, decision ? make("span", {class: "decided"}, said(decision)) : "none yet"));
   $("suspect").className = item.row ? "words" : "";
   $("suspect").replaceChildren(item.row ? fields(item.row) : picture(item), facts);
@@ -68,7 +67,7 @@ function drawNear(item) {
     if (other.label === item.given) name.className = "given";
     if (other.label === item.suggested) name.className = "suggested";
     const what = other.row ? fields(other.row) : other.picture === undefined ? null : image(other.picture);
-    list.append(make("li", {title: other.id}, what, name, make("small", {dir: "auto"}, other.id)));
+    list.append(make("li", {title: other.id}, what, name, make("small", {dir: "ltr"}, other.id)));
   }
   $("near").replaceChildren(make("h2", {}, "Nearest neighbours, and their labels"), list);
 }
@@ -102,6 +101,8 @@ function drawRows() {
   list.setAttribute("aria-activedescendant", here >= first && here < last ? `item-${current}` : "");
 }
 
+const hasPictures = data.pictures.length > 0;
+
 function listRow(at) {
   const place = view[at], item = items[place], decision = decisionOf(item);
   const row = make("div", {class: "item", role: "option", id: `item-${place}`, "aria-selected": place === current,
@@ -110,9 +111,10 @@ function listRow(at) {
   const names = labels.flatMap((label, i) => [i ? " → " : "", make("bdi", {}, classes[label])]);
   const words = make("div", {},
     make("div", {class: "line"}, ...names),
-    make("div", {class: "line dim"}, make("bdi", {}, item.row ? Object.values(item.row).join(" ") : item.id)));
+    make("div", {class: "line dim"}, item.row ? make("bdi", {}, Object.values(item.row).join(" ")) : item.id));
   const sign = decision ? make("span", {title: said(decision), "aria-label": said(decision)}, SIGN[decision[0]]) : "";
-  row.append(item.picture === undefined ? make("span", {class: "blank"}) : image(item.picture), words, sign);
+  if (hasPictures) row.append(item.picture === undefined ? make("span") : image(item.picture));
+  row.append(words, sign);
   row.style.top = `${at * ROW}px`;
   row.onclick = () => go(place);
   return row;
@@ -187,6 +189,8 @@ function start() {
   $("words").textContent = data.words;
   fillFilters();
   drawDigits();
+  $("rows").className = hasPictures ? "pictures" : "";
+  $("actions").hidden = $("digits").hidden = !items.length;
   for (const button of document.querySelectorAll("[data-do]")) button.onclick = event => act(event, ACTIONS[button.dataset.do]);
   for (const select of document.querySelectorAll("#filters select")) {
     select.onchange = () => {
