@@ -63,7 +63,7 @@ class _FreeNames:
         if any(str(parent).casefold() in self._files for parent in target.parents):
             target = label / file.name  # a file has the name of the folder in between
         name, number = target, 1
-        while str(name).casefold() in self._files | self._folders:
+        while (taken := str(name).casefold()) in self._files or taken in self._folders:
             number += 1
             name = target.with_name(f"{target.stem}-{number}{target.suffix}")
         self._files.add(str(name).casefold())

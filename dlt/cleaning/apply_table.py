@@ -37,15 +37,14 @@ class Table(Source):
 
         name = about["name"]
         source = open_table(copy / DATA / name, about["label"], None)
-        parts, rows = [source.table], {row["row"] for row in changes if row["place"].startswith(DROPPED)}
+        parts, left_out = [source.table], {int(row["row"]) for row in changes if row["place"].startswith(DROPPED)}
         values = dict(source.values)
-        if rows:
+        if left_out:
             dropped = open_table(copy / DROPPED / name, about["label"], None)
             parts.append(dropped.table)
             values |= dropped.values
         count = sum(len(part) for part in parts)
-        left_out = sorted(map(int, rows))
-        origin = [row for row in range(count) if row not in set(left_out)] + left_out
+        origin = [row for row in range(count) if row not in left_out] + sorted(left_out)
         table = pyarrow.concat_tables(parts).take(sorted(range(count), key=origin.__getitem__))
         labels = table.column(source.column).to_pylist()
         by_text = values | {text: value for text, value in _typed(changes, labels)}

@@ -49,12 +49,10 @@ function image(place, alt = "") {
 }
 
 function fields(row) {
+  const named = Object.entries(row);
+  if (named.length === 1) return make("div", {class: "row text", tabindex: "0", dir: "auto"}, named[0][1]);
   const list = make("dl", {class: "row", tabindex: "0"});
-  const only = Object.keys(row).length === 1;
-  for (const [name, value] of Object.entries(row)) {
-    if (!only) list.append(make("dt", {dir: "auto"}, name));
-    list.append(make("dd", {dir: "auto"}, value));
-  }
+  for (const [name, value] of named) list.append(make("dt", {dir: "auto"}, name), make("dd", {dir: "auto"}, value));
   return list;
 }
 
@@ -116,7 +114,10 @@ function listRow(at) {
   if (hasPictures) row.append(item.picture === undefined ? make("span") : image(item.picture));
   row.append(words, sign);
   row.style.top = `${at * ROW}px`;
-  row.onclick = () => go(place);
+  row.onclick = () => {
+    go(place);
+    $("card").scrollIntoView({block: "start"}); // on a phone it is above the list
+  };
   return row;
 }
 
