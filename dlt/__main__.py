@@ -67,7 +67,13 @@ def _parser() -> argparse.ArgumentParser:
 
     command = subparsers.add_parser("clean", help="suspicious labels of your own images, and a network without them")
     command.set_defaults(run=commands.clean)
-    command.add_argument("path", type=Path, help="a folder with one folder of pictures a class, or an .npz file")
+    command.add_argument(
+        "path",
+        type=Path,
+        help="a folder with one folder of pictures a class, an .npz or .npy file, or a table of numbers",
+    )
+    command.add_argument("--label", help="of a table the column of the labels; of features in a .npy file the labels'")
+    command.add_argument("--id", help="of a table the column of the rows' names (default: numbers from 0)")
     command.add_argument("--output", type=Path, help="the folder to write (default: NAME-cleaned where you stand)")
     command.add_argument("--profile", default="auto", help="short on a GPU; else mini, or digits for 8x8 pixels")
     command.add_argument("--epochs", type=int, help="the length of training; the whole schedule follows")
@@ -76,6 +82,21 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--workers", type=int, help="runs at a time (default: one a core, one on a GPU)")
     command.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="epochs=50, threads=4")
     command.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+
+    command = subparsers.add_parser("apply", help="a corrected copy of your data, by the decisions of review.html")
+    command.set_defaults(run=commands.apply)
+    command.add_argument("path", type=Path, help="the data that `clean` was given")
+    command.add_argument("decisions", type=Path, help="decisions.csv, from review.html")
+    command.add_argument("output", type=Path, help="a new folder for the copy")
+    command.add_argument("--dry-run", action="store_true", help="say what would change, write nothing")
+    command.add_argument("--ambiguous", default="drop", help="drop (default) or keep what was called ambiguous")
+    command.add_argument("--label", help="as for clean")
+    command.add_argument("--id", help="as for clean")
+
+    command = subparsers.add_parser("undo", help="what a copy of `apply` was made of, as it was")
+    command.set_defaults(run=commands.undo)
+    command.add_argument("path", type=Path, help="the copy")
+    command.add_argument("output", type=Path, help="a new folder for what it was made of")
 
     command = subparsers.add_parser("evaluate", help="test accuracy of a finished run's weights")
     command.set_defaults(run=commands.evaluate)

@@ -161,9 +161,28 @@ def clean(options) -> None:
         options.folds,
         options.workers,
         ({} if options.epochs is None else {"epochs": options.epochs}) | _pairs("setting", options.setting),
+        options.label,
+        options.id,
     )
-    print(cleaning.in_words(cleaning.clean(request)))
-    print(f"written: {output}/index.html (open it in a browser), suspects.csv, labels.csv, galleries, model/")
+    summary = cleaning.clean(request)
+    print(cleaning.in_words(summary))
+    if "samples" in summary:
+        print(f"written: {output}/review.html (open it in a browser), suspects.csv, labels.csv, exports")
+    else:
+        print(f"written: {output}/index.html (open it in a browser), suspects.csv, labels.csv, galleries, model/")
+
+
+def apply(options) -> None:
+    from dlt.cleaning.apply import apply_decisions
+
+    arguments = (options.path, options.decisions, options.output, options.dry_run, options.ambiguous)
+    print(apply_decisions(*arguments, options.label, options.id))
+
+
+def undo(options) -> None:
+    from dlt.cleaning.apply import undo as restore
+
+    print(f"written: {restore(options.path, options.output)}")
 
 
 def evaluate(options) -> None:

@@ -10,8 +10,11 @@ import numpy as np
 from dlt.artifact.export import write_model
 from dlt.artifact.printing import counted
 from dlt.cleaning import page
+from dlt.cleaning.clean_vectors import clean_vectors
+from dlt.cleaning.clean_vectors import in_words as clean_vectors_in_words
 from dlt.cleaning.pictures import Pictures, read_pictures, side_of
 from dlt.cleaning.suspects import fold_parts, judge, out_of_sample, probabilities
+from dlt.cleaning.vectors import is_vectors, read_vectors
 from dlt.harness.config import RunConfig, ce_config, make_config
 from dlt.harness.datasets import load
 from dlt.harness.errors import InputError, RunFailed
@@ -49,6 +52,8 @@ class Request:
     folds: int = 0  # 0: no probabilities out of sample
     workers: int | None = None
     settings: dict | None = None  # fields of Setting that replace the profile's
+    label: str | None = None  # of a list the column of the labels, of a .npy file that of the labels
+    id_column: str | None = None  # of a list: by which its rows are known
 
 
 def clean(request: Request, say=print) -> dict:
@@ -57,6 +62,8 @@ def clean(request: Request, say=print) -> dict:
     The same request again trains nothing that is finished, and goes on with what was stopped. Raises InputError, and
     RunFailed when a run has failed; what needs only the others is written nevertheless.
     """
+    if is_vectors(request.path):
+        return _clean_vectors(request, say)
     device = resolve_device(request.device)
     profile = _profile(request, device.type)
     settings = _settings(request, profile, device.type)
@@ -87,6 +94,19 @@ def clean(request: Request, say=print) -> dict:
         write_atomic(request.output / "labels.npy", npy_bytes(pictures.labels))
         write_atomic(request.output / "pred_probs.npy", npy_bytes(out_of_sample(folds, parts, store, device)))
     return summary
+
+
+def _clean_vectors(request: Request, say) -> dict:
+    if request.profile not in ("auto", "features"):
+        raise InputError(f"profile: {request.profile!r} is for pictures; {request.path} has features")
+    if request.folds:
+        raise InputError("folds: they are for pictures; judgement.npy has every sample's probabilities")
+    settings = request.settings or {}
+    make_config("features", first_dataset("features"), "dlt-auto", "none", seed=request.seed, **settings)
+    _check_output(request)
+    vectors = read_vectors(request.path, request.label, request.id_column)
+    write_atomic(request.output / MARK, "")
+    return clean_vectors(vectors, request.output, request.device, request.seed, settings, say)
 
 
 def _check_output(request: Request) -> None:
@@ -206,6 +226,8 @@ def _summary(pictures: Pictures, config: RunConfig, store: Path, judged) -> dict
 
 def in_words(summary: dict) -> str:
     """The summary as a few lines of text."""
+    if "samples" in summary:
+        return clean_vectors_in_words(summary)
     lines = [
         f"{summary['name']}: {summary['images']} images of {summary['classes']} classes"
         + (f"; {counted(summary['skipped'], 'file')} left out" if summary["skipped"] else ""),

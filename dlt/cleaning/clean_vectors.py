@@ -1,0 +1,152 @@
+"""The noise rate of labelled vectors and their suspicious labels: DLT on a small network, and nearest neighbours.
+
+Nobody tells the rate: it is that at which the votes of the nearest neighbours differ from the labels. DLT without a
+rate of its own (`dlt-auto`) then trains with it, and judges together with the neighbours.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dlt.artifact.printing import counted
+from dlt.cleaning.exports import write_exports
+from dlt.cleaning.neighbours import Neighbours, judgement, nearest
+from dlt.cleaning.reasons import by_class, expected_among_first, kinds
+from dlt.cleaning.review import Item, write_review
+from dlt.cleaning.suspects import probabilities
+from dlt.cleaning.vectors import Vectors
+from dlt.harness.config import RunConfig, make_config
+from dlt.harness.errors import RunFailed
+from dlt.harness.features import scale
+from dlt.harness.records import find_record, npy_bytes, npz_bytes, write_atomic
+from dlt.harness.sweep import Job, sweep
+from dlt.harness.training import resolve_device
+
+MOST_TESTED = 500
+MOST_RATE = 0.95  # that Eq. 7 can take
+SHOWN_NEIGHBOURS = 5
+
+
+def clean_vectors(vectors: Vectors, output: Path, device: str, seed: int, settings: dict, say=print) -> dict:
+    """Train, judge and write everything below `output`; the summary, as in summary.json. Raises RunFailed."""
+    classes = len(vectors.class_names)
+    say(f"{len(vectors)} samples of {classes} classes, {vectors.features.shape[1]} features each: nearest neighbours")
+    neighbours = nearest(scale(vectors.features, vectors.features, vectors.scaling))
+    rate = neighbours.rate(vectors.labels, classes)
+    config = _config(vectors, output, min(rate, MOST_RATE), seed, settings)
+    store, device = output / "runs", resolve_device(device)
+    sweep([config], Job(store, device.type, 1, say=say))
+    if find_record(config, [store]) is None:
+        raise RunFailed("failed: the run (see above)")
+    predicted = probabilities(config, store, device)
+    votes = neighbours.votes(vectors.labels, classes)
+    judged = judgement(predicted, votes, neighbours.rows.shape[1])
+    table = _table(vectors, judged, votes, neighbours)
+    summary = _summary(vectors, judged, table, rate)
+    _write(output, vectors, judged, neighbours, table, summary)
+    return summary
+
+
+def _config(vectors: Vectors, output: Path, rate: float, seed: int, settings: dict) -> RunConfig:
+    path = output / "data" / "features" / f"{vectors.name}.npz"
+    # Without a test set what is watched is the agreement with some of the given labels; nothing depends on it.
+    some = np.linspace(0, len(vectors) - 1, min(len(vectors), MOST_TESTED)).astype(int)
+    arrays = {
+        "features": vectors.features.astype(np.float32),
+        "labels": vectors.labels,
+        "test_features": vectors.features[some].astype(np.float32),
+        "test_labels": vectors.labels[some],
+        "class_names": np.array(vectors.class_names),
+        "scaling": np.array(vectors.scaling),
+    }
+    if vectors.views is not None:
+        arrays["views"] = vectors.views.astype(np.float32)
+    write_atomic(path, npz_bytes(arrays))
+    return make_config("features", str(path), "dlt-auto", "none", seed=seed, assumed_rate=rate, **settings)
+
+
+def _table(vectors: Vectors, judged: np.ndarray, votes: np.ndarray, neighbours: Neighbours):
+    """A pandas DataFrame, a row a sample in their order: what is thought of each label, and why."""
+    import pandas
+
+    names, every = np.array(vectors.class_names, dtype=object), np.arange(len(vectors))
+    suggested = judged.argmax(1)
+    return pandas.DataFrame(
+        {
+            "id": pandas.Series(vectors.ids, dtype=object),
+            "given_label": names[vectors.labels],
+            "suggested_label": names[suggested],
+            "clean_probability": judged[every, vectors.labels],
+            "agreeing_neighbours": votes[every, vectors.labels],
+            "suspect": suggested != vectors.labels,
+            "kind": kinds(judged, vectors.labels, neighbours),
+        }
+    )
+
+
+def _summary(vectors: Vectors, judged: np.ndarray, table, rate: float) -> dict:
+    suspects = table[table["suspect"]]
+    pairs = suspects.groupby(["given_label", "suggested_label"]).size().sort_values(ascending=False, kind="stable")
+    return {
+        "name": vectors.name,
+        "samples": len(vectors),
+        "classes": len(vectors.class_names),
+        "estimated_noise_rate": round(rate, 4),
+        "suspects": len(suspects),
+        "suspect_share": round(len(suspects) / len(vectors), 4),
+        "kinds": {str(kind): int(count) for kind, count in suspects["kind"].value_counts().items()},
+        "expected_among_first": expected_among_first(judged, vectors.labels),
+        "by_class": by_class(judged, vectors.labels, vectors.class_names),
+        "frequent": [{"given": g, "suggested": s, "samples": int(n)} for (g, s), n in pairs.head(10).items()],
+    }
+
+
+def in_words(summary: dict) -> str:
+    """The summary as a few lines of text."""
+    lines = [
+        f"{summary['name']}: {summary['samples']} samples of {summary['classes']} classes",
+        f"estimated noise rate: {100 * summary['estimated_noise_rate']:.1f}%",
+        f"suspicious labels: {summary['suspects']} ({100 * summary['suspect_share']:.1f}%): "
+        + (", ".join(f"{count} {kind}" for kind, count in summary["kinds"].items()) or "none"),
+    ]
+    for first, wrong in summary["expected_among_first"].items():
+        lines.append(f"  of the first {first} about {wrong:.0f} are expected to be wrong")
+    for pair in summary["frequent"][:5]:
+        lines.append(f"  {counted(pair['samples'], 'label')} {pair['given']} should perhaps be {pair['suggested']}")
+    return "\n".join(lines)
+
+
+def _write(output: Path, vectors: Vectors, judged: np.ndarray, neighbours: Neighbours, table, summary: dict) -> None:
+    ranked = table[table["suspect"]].sort_values("clean_probability", kind="stable")
+    write_atomic(output / "suspects.csv", ranked.drop(columns="suspect").to_csv(index=False, float_format="%.6g"))
+    write_atomic(output / "labels.csv", table.to_csv(index=False, float_format="%.6g"))
+    write_atomic(output / "judgement.npy", npy_bytes(judged.astype(np.float32)))
+    write_atomic(output / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_atomic(output / "summary.txt", in_words(summary) + "\n")
+    shown = [_words(row) for row in vectors.rows or [{"row": name} for name in vectors.ids]]
+    write_exports(output, table, "text", ["; ".join(f"{k}: {v}" for k, v in row.items()) for row in shown])
+    items = [_item(vectors, row, ranked, neighbours, shown) for row in ranked.index]
+    title = f"{vectors.name}: suspicious labels"
+    write_review(output, items, vectors.class_names, title, in_words(summary), vectors.data_sha256)
+
+
+def _words(row: dict) -> dict:
+    """The fields of a row as texts."""
+    return {str(name): f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in row.items()}
+
+
+def _item(vectors: Vectors, row: int, ranked, neighbours: Neighbours, shown: list[dict]) -> Item:
+    found = ranked.loc[row]
+    return Item(
+        id=vectors.ids[row],
+        given=int(vectors.labels[row]),
+        suggested=vectors.class_names.index(found["suggested_label"]),
+        clean_probability=float(found["clean_probability"]),
+        kind=found["kind"],
+        row=shown[row],
+        neighbours=[
+            (vectors.ids[other], int(vectors.labels[other]), shown[other])
+            for other in neighbours.rows[row, :SHOWN_NEIGHBOURS]
+        ],
+    )

@@ -1,0 +1,156 @@
+"""Read a user's labelled vectors: embeddings in an archive or in .npy files, or a table of numbers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dlt.cleaning.apply_list import LABELS
+from dlt.cleaning.apply_source import open_source
+from dlt.harness.arrays import read_archive
+from dlt.harness.errors import InputError
+
+LISTS = (".csv", ".tsv", ".parquet")
+LEAST_SAMPLES = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """float32 features (N, D), int64 labels (N,) in 0..len(class_names)-1, and the `ids` of the N samples.
+
+    `scaling` is one of `dlt.harness.features.SCALINGS`; `rows` are the N rows of a table, whole, to be shown;
+    `views` (V, N, D) are what an archive may bring; `data_sha256` is that by which decisions are known to fit.
+    """
+
+    name: str
+    features: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    ids: list[str]
+    scaling: str
+    data_sha256: str
+    rows: list[dict] | None = None
+    views: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def is_vectors(path: Path) -> bool:
+    """Whether what lies at `path` is for `read_vectors`: a list, .npy, or an archive that has features."""
+    path = Path(path)
+    if path.suffix == ".npz" and path.is_file():
+        return "features" in read_archive(path, ("features", "images"))
+    return path.suffix in (*LISTS, ".npy")
+
+
+def read_vectors(path: Path, label: str | None = None, id_column: str | None = None) -> Vectors:
+    """What lies at `path`; `label` is the column of a list or the .npy file of the labels. Raises InputError."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"path: there is no file {path}")
+    if path.suffix == ".npy":
+        vectors = _read_npy(path, label)
+    elif path.suffix == ".npz":
+        vectors = _read_archive(path)
+    else:
+        vectors = _read_table(path, label, id_column)
+    return _checked(path, vectors)
+
+
+def _read_npy(path: Path, label: str | None) -> Vectors:
+    if label is None:
+        raise InputError(f"label: {path} needs the file of its labels: --label labels.npy")
+    features, labels = _array(path), _array(Path(label))
+    data = {"features": features, "labels": labels}
+    return _from_arrays(path, data, sha256="")
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"path: {path} is no .npy file of plain numbers ({str(error).splitlines()[0]})") from None
+
+
+def _read_archive(path: Path) -> Vectors:
+    keys = ("features", "labels", "class_names", "views", "scaling")
+    return _from_arrays(path, read_archive(path, keys), open_source(path).data_hash())
+
+
+def _from_arrays(path: Path, arrays: dict, sha256: str) -> Vectors:
+    for key in ("features", "labels"):
+        if key not in arrays:
+            raise InputError(f"path: {path} has no array {key}; it has {', '.join(arrays) or 'none known'}")
+    features, given = arrays["features"], arrays["labels"]
+    if features.ndim != 2 or features.dtype.kind not in "fiu" or not features.size:
+        raise InputError(f"path: {path}: features are {features.dtype} {features.shape}; must be numbers (N, D)")
+    if given.shape != features.shape[:1] or given.dtype.kind not in "iuU":
+        raise InputError(
+            f"path: {path}: labels are {given.dtype} {given.shape}; must be {len(features)} whole numbers or texts"
+        )
+    if given.dtype.kind == "U" or "class_names" not in arrays:
+        names, labels = np.unique(given, return_inverse=True)
+    else:
+        names, labels = arrays["class_names"], given.astype(np.int64)
+        if labels.min() < 0 or labels.max() >= len(names):
+            raise InputError(f"path: {path}: labels are {labels.min()}..{labels.max()}; class_names are {len(names)}")
+    ids = [str(row) for row in range(len(labels))]
+    views, scaling = arrays.get("views"), str(arrays.get("scaling", "unit"))
+    return Vectors(path.stem, features, labels, tuple(map(str, names)), ids, scaling, sha256, views=views)
+
+
+def _read_table(path: Path, label: str | None, id_column: str | None) -> Vectors:
+    """The numeric columns of a table; all columns are kept to be shown."""
+    import pandas
+
+    source = open_source(path, label, id_column)
+    try:
+        if path.suffix == ".parquet":
+            table = pandas.read_parquet(path)
+        else:
+            table = pandas.read_csv(path, sep=None if path.suffix == ".csv" else "\t", engine="python")
+    except Exception as error:  # whatever a broken file may do to pandas
+        raise InputError(f"path: {path} cannot be read ({str(error).splitlines()[0]})") from None
+    label = label or next(name for name in LABELS if name in table.columns)
+    inputs = table.drop(columns=[label, *([id_column] if id_column else [])])
+    numbers = inputs.select_dtypes("number")
+    if not len(numbers.columns):
+        raise InputError(
+            f"path: {path} has no column of numbers beside {label!r}: {', '.join(map(str, inputs.columns)) or 'none'}. "
+            "Texts and pictures need features first: embed them, and give features and labels in an .npz file"
+        )
+    if (missing := numbers.isna().sum())[missing > 0].size:
+        column = missing[missing > 0].index[0]
+        row = int(numbers[column].isna().to_numpy().nonzero()[0][0])
+        raise InputError(
+            f"path: {path}: column {column!r} has {int(missing[column])} missing values, the first in row {row}; fill "
+            "them in or leave the column out"
+        )
+    names, labels = np.unique(source.labels, return_inverse=True)
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    features = numbers.to_numpy(np.float64)
+    return Vectors(path.stem, features, labels, tuple(names), source.ids, "standard", source.data_hash(), rows)
+
+
+def _checked(path: Path, vectors: Vectors) -> Vectors:
+    if len(vectors) < LEAST_SAMPLES:
+        raise InputError(f"path: {path} has {len(vectors)} samples; at least {LEAST_SAMPLES} are needed")
+    if not (finite := np.isfinite(vectors.features)).all():
+        row, column = np.argwhere(~finite)[0]
+        raise InputError(
+            f"path: {path}: {int((~finite).sum())} features are NaN or infinite; the first in row {row}, "
+            f"column {column}"
+        )
+    counts = np.bincount(vectors.labels, minlength=len(vectors.class_names))
+    if (counts > 0).sum() < 2:
+        name = vectors.class_names[int(counts.argmax())]
+        raise InputError(f"path: {path} has one class, {name!r}; a wrong label needs another class")
+    if (counts == 0).any():
+        name = vectors.class_names[int(counts.argmin())]
+        raise InputError(f"path: {path}: no sample has the class {name!r} of class_names")
+    if not np.ptp(vectors.features, axis=0).any():
+        raise InputError(f"path: {path}: all samples have the same features")
+    if vectors.scaling == "unit" and vectors.features.shape[1] < 2:
+        raise InputError(f"path: {path}: features of one number have no direction; give scaling='standard' with them")
+    return vectors
