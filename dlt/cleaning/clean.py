@@ -10,9 +10,11 @@ import numpy as np
 from dlt.artifact.export import write_model
 from dlt.artifact.printing import counted
 from dlt.cleaning import page
+from dlt.cleaning.apply_source import data_hash
 from dlt.cleaning.clean_vectors import clean_vectors
 from dlt.cleaning.clean_vectors import in_words as clean_vectors_in_words
 from dlt.cleaning.pictures import Pictures, read_pictures, side_of
+from dlt.cleaning.review import write_review
 from dlt.cleaning.suspects import fold_parts, judge, out_of_sample, probabilities
 from dlt.cleaning.vectors import is_vectors, read_vectors
 from dlt.harness.config import RunConfig, ce_config, make_config
@@ -86,7 +88,7 @@ def clean(request: Request, say=print) -> dict:
         (request.output / stale).unlink(missing_ok=True)
     judged = judge(config, store, pictures.labels, probabilities(config, store, device))
     summary = _summary(pictures, config, store, judged)
-    _write(request.output, pictures, config, store, judged, summary)
+    _write(request, pictures, config, store, judged, summary)
     if failures:
         raise failed
     if folds:
@@ -246,9 +248,10 @@ def in_words(summary: dict) -> str:
     return "\n".join(lines)
 
 
-def _write(output: Path, pictures: Pictures, config: RunConfig, store: Path, judged, summary: dict) -> None:
+def _write(request: Request, pictures: Pictures, config: RunConfig, store: Path, judged, summary: dict) -> None:
     import pandas
 
+    path, output = request.path, request.output
     names = np.array(pictures.class_names)
     files = pandas.Series(pictures.sources, dtype=object)  # as text, names that are no UTF-8 would be refused
     table = judged.assign(file=files, given=names[judged["given"]], suggested=names[judged["suggested"]])
@@ -264,6 +267,9 @@ def _write(output: Path, pictures: Pictures, config: RunConfig, store: Path, jud
     write_atomic(output / "summary.txt", in_words(summary) + "\n")
     galleries = page.write_galleries(output, pictures, ranked)
     page.write_page(output, pictures, ranked, summary, in_words(summary), galleries)
+    items = page.review_items(output, pictures, ranked)
+    title = f"{summary['name']}: suspicious labels"
+    write_review(output, items, pictures.class_names, title, in_words(summary), data_hash(path))
     dataset = load(config.dataset, config.profile)
     about = {
         "estimated_noise_rate": summary["estimated_noise_rate"],

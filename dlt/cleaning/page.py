@@ -3,9 +3,12 @@
 import base64
 import html
 import io
+import os
 from pathlib import Path
 
 from dlt.cleaning.pictures import Pictures, open_picture
+from dlt.cleaning.reasons import SURE
+from dlt.cleaning.review import Item, thumbnail_bytes
 from dlt.harness.records import write_atomic
 
 WORST = 8  # shown of each class in the gallery
@@ -18,11 +21,10 @@ def thumbnail(pictures: Pictures, row: int):
     """Image `row` as a Pillow image of at most THUMBNAIL pixels a side: of the user's file where there is one."""
     from PIL import Image
 
+    image = _picture(pictures, row)
     if pictures.root is not None:
-        image, _ = open_picture(pictures.root / pictures.sources[row])
         image.thumbnail((THUMBNAIL, THUMBNAIL))
         return image
-    image = Image.fromarray(pictures.images[row].squeeze())
     factor = max(1, THUMBNAIL // max(image.size))
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
@@ -40,6 +42,32 @@ def write_galleries(output: Path, pictures: Pictures, ranked) -> list[Path]:
         written.append(output / f"gallery-{page}.png")
         write_atomic(written[-1], buffer.getvalue())
     return written
+
+
+def review_items(output: Path, pictures: Pictures, ranked) -> list[Item]:
+    """The suspects for review.html, in their order, each with its picture and the way to the whole of it."""
+    classes = {name: label for label, name in enumerate(pictures.class_names)}
+    return [
+        Item(
+            id=suspect.file,
+            given=classes[suspect.given_label],
+            suggested=classes[suspect.suggested_label],
+            clean_probability=suspect.clean_probability,
+            kind="wrong" if suspect.clean_probability < 1 - SURE else "ambiguous",
+            thumbnail=thumbnail_bytes(_picture(pictures, suspect.Index)),
+            link=None if pictures.root is None else os.path.relpath(pictures.root / suspect.file, output.resolve()),
+        )
+        for suspect in ranked.itertuples()
+    ]
+
+
+def _picture(pictures: Pictures, row: int):
+    """Image `row` as a Pillow image: the user's file where there is one."""
+    from PIL import Image
+
+    if pictures.root is not None:
+        return open_picture(pictures.root / pictures.sources[row])[0]
+    return Image.fromarray(pictures.images[row].squeeze())
 
 
 def _gallery(pictures: Pictures, worst: dict):
