@@ -54,7 +54,7 @@ def move(thing):
 def on_cuda(run):
     """The run as it would be on a GPU."""
     run.device = CUDA
-    for network in run.networks:
+    for network in [*run.networks, *getattr(run.method, "averages", [])]:
         for module in network.modules():
             for name, parameter in list(module._parameters.items()):
                 if parameter is not None:

@@ -8,6 +8,7 @@ from baselines.robust_losses import (
     LOG_ZERO,
     apl,
     cross_entropy,
+    epsilon_softmax_loss,
     gce,
     mae,
     normalized_cross_entropy,
@@ -55,6 +56,20 @@ def test_reverse_cross_entropy_slowly():
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-10)
 
 
+@pytest.mark.parametrize("m", [1e2, 1e5])
+def test_epsilon_softmax_slowly(m):
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 3, (20, 10)), rng.integers(10, size=20)
+    expected = []
+    for row, label in zip(logits, labels, strict=True):
+        p = np.exp(row) / np.exp(row).sum()
+        q = [(p[k] + m * (k == p.argmax())) / (m + 1) for k in range(10)]
+        assert sum(q) == pytest.approx(1)
+        expected.append(-0.03 * np.log(max(q[label], 1e-8)) + 2 * 5 * (1 - p[label]))
+    got = epsilon_softmax_loss(torch.from_numpy(logits), torch.from_numpy(labels), 0.03, 5, m)
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-10)
+
+
 def test_identities():
     logits = 3 * torch.randn(50, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.arange(50) % 10
@@ -80,6 +95,20 @@ def test_gradients_of_extreme_logits_are_finite(loss):
 def test_sce_weights_of_the_setting(method, dataset, weights):
     config = make_config("paper", dataset, method, "symmetric", 0.4)
     assert (config.method_config["alpha"], config.method_config["beta"]) == weights
+
+
+@pytest.mark.parametrize(
+    ("dataset", "noise", "weights"),
+    [
+        ("cifar10", "symmetric", (0.01, 5, 1e5)),
+        ("cifar10", "asymmetric", (0.02, 5, 1e3)),
+        ("cifar100", "symmetric", (0.03, 1, 1e4)),
+        ("cifar100", "asymmetric", (0.004, 1, 1e2)),
+    ],
+)
+def test_epsilon_softmax_weights_of_the_setting(dataset, noise, weights):
+    config = make_config("paper", dataset, "eps-softmax", noise, 0.4)
+    assert tuple(config.method_config[name] for name in ("alpha", "beta", "m")) == weights
 
 
 def test_apl_options(tiny_config):
