@@ -31,6 +31,8 @@ METHODS = {
     "sop-plus": ("baselines.sop:SOPPlus", {}),
     "cores2": ("baselines.sieves:CORES2", {}),
     "co-teaching": ("baselines.sieves:CoTeaching", {}),
+    "pes": ("baselines.pes:PES", {}),
+    "ssr": ("baselines.ssr:SSR", {}),
     "dlt-last-epoch": ("dlt.algorithm:DLT", {"strategy": "last-epoch"}),
     "dlt-window": ("dlt.algorithm:DLT", {"strategy": "window"}),
     "dlt-auto": ("dlt.calibrated:CalibratedDLT", {"strategy": "window"}),

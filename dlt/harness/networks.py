@@ -137,6 +137,17 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def without_head(network: nn.Module) -> Iterator[nn.Linear]:
+    """Inside, the network gives the features (B, D) that its last linear layer, yielded here, makes logits of."""
+    name, head = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+    network.set_submodule(name, nn.Identity())
+    try:
+        yield head
+    finally:
+        network.set_submodule(name, head)
+
+
+@contextmanager
 def batch_statistics(network: nn.Module) -> Iterator[None]:
     """Training mode whose batch norms use the batch's statistics and leave the running ones alone."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]

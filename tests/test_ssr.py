@@ -1,0 +1,94 @@
+"""SSR part by part, by slow NumPy."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from baselines import ssr
+from baselines.ssr import neighbour_votes, selected
+from dlt.harness.config import make_config
+from dlt.harness.method import Batch
+from dlt.harness.networks import without_head
+from dlt.harness.run import Run
+from dlt.harness.training import train_epoch
+
+CPU = torch.device("cpu")
+
+
+def drawn(rows=40, classes=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(rows, 5)), rng.integers(classes, size=rows)
+
+
+@pytest.mark.parametrize("chunk", [7, 1024])
+def test_votes_slowly(chunk, monkeypatch):
+    monkeypatch.setattr(ssr, "CHUNK", chunk)
+    features, labels = drawn()
+    expected = np.zeros((40, 3))
+    for i, own in enumerate(features):
+        cosines = [(own @ x / np.linalg.norm(own) / np.linalg.norm(x), j) for j, x in enumerate(features) if j != i]
+        for cosine, j in sorted(cosines, reverse=True)[:30]:  # of 30, some are below 0
+            expected[i, labels[j]] += max(cosine, 0)
+    got = neighbour_votes(torch.from_numpy(features), torch.from_numpy(labels), 3, 30)
+    np.testing.assert_allclose(got, expected, rtol=1e-10)
+    kept = [expected[i, labels[i]] == max(expected[i]) for i in range(40)]
+    assert selected(got, torch.from_numpy(labels)).tolist() == kept
+    assert 0 < sum(kept) < 40
+
+
+def test_an_epoch_begins_with_relabelling_and_selection(tiny_config):
+    run = Run(tiny_config("ssr", options={"relabel_threshold": 0.3}), CPU)
+    train_epoch(run, 1)
+    run.begin_epoch(2)
+    run.method.start_epoch(2)
+    network = run.networks[0].eval()
+    with torch.no_grad():
+        p = network(run.plain(run.rows)).softmax(1).numpy()
+        with without_head(network):
+            features = network(run.plain(run.rows))
+    given = run.labels.numpy()
+    labels = torch.tensor([row.argmax() if row.max() > 0.3 else y for row, y in zip(p, given, strict=True)])
+    assert run.method.labels.equal(labels)
+    assert 0 < (labels.numpy() != given).sum() < 250
+    kept = selected(neighbour_votes(features, labels, 4, 25), labels)  # 25 = 0.4 * 250 / 4
+    assert run.method.kept.equal(kept)
+    assert run.observed.kept.equal(kept)
+    assert run.observed.pseudo_labels.equal(labels)
+    np.testing.assert_allclose(run.observed.losses, -np.log(p[range(250), given]), rtol=1e-3, atol=1e-5)
+
+
+def test_batches_draw_kept_rows_with_classes_in_balance(tiny_config):
+    run = Run(tiny_config("ssr"), CPU)
+    run.begin_epoch(1)
+    run.method.labels = torch.arange(250) % 20 // 17  # 212 and 38
+    run.method.kept = torch.arange(250) % 3 > 0
+    rows = torch.cat([batch.index for batch in run.method.batches(1)])
+    assert len(rows) == 250
+    assert run.method.kept[rows].all()
+    assert 90 < (run.method.labels[rows] == 1).sum() < 160
+    run.method.kept = torch.zeros(250, dtype=torch.bool)
+    assert len(torch.cat([batch.index for batch in run.method.batches(1)])) == 250
+
+
+def test_loss_slowly(tiny_config, monkeypatch):
+    run = Run(tiny_config("ssr"), CPU)
+    logits = 2 * torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(run, "forward", lambda images, network=0: logits)
+    run.begin_epoch(1)
+    run.method.labels = torch.arange(250) % 4
+    got = run.method.loss(Batch(torch.arange(6))).item()
+    run.begin_epoch(1)
+    weight = run.numpy_generator("mixup weight").beta(4, 4)
+    weight = max(weight, 1 - weight)
+    partners = torch.randperm(12, generator=run.generator("mixup partners")).numpy()
+    y = np.eye(4)[[0, 1, 2, 3, 0, 1] * 2]
+    log_p = F.log_softmax(logits, 1).numpy()
+    expected = [-(weight * y[i] + (1 - weight) * y[partners[i]]) @ log_p[i] for i in range(12)]
+    assert got == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(("rate", "threshold"), [(0.2, 0.9), (0.8, 0.8)])
+def test_threshold_of_the_setting(rate, threshold):
+    config = make_config("paper", "cifar10", "ssr", "symmetric", rate)
+    assert config.method_config["relabel_threshold"] == threshold
