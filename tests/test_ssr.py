@@ -38,17 +38,18 @@ def test_votes_slowly(chunk, monkeypatch):
 
 
 def test_an_epoch_begins_with_relabelling_and_selection(tiny_config):
-    run = Run(tiny_config("ssr", options={"relabel_threshold": 0.3}), CPU)
-    train_epoch(run, 1)
-    run.begin_epoch(2)
-    run.method.start_epoch(2)
+    run = Run(tiny_config("ssr", epochs=12, drop_after=12, options={"relabel_threshold": 0.6}), CPU)
+    for epoch in range(1, 9):
+        train_epoch(run, epoch)
+    run.begin_epoch(9)
+    run.method.start_epoch(9)
     network = run.networks[0].eval()
     with torch.no_grad():
         p = network(run.plain(run.rows)).softmax(1).numpy()
         with without_head(network):
             features = network(run.plain(run.rows))
     given = run.labels.numpy()
-    labels = torch.tensor([row.argmax() if row.max() > 0.3 else y for row, y in zip(p, given, strict=True)])
+    labels = torch.tensor([row.argmax() if row.max() > 0.6 else y for row, y in zip(p, given, strict=True)])
     assert run.method.labels.equal(labels)
     assert 0 < (labels.numpy() != given).sum() < 250
     kept = selected(neighbour_votes(features, labels, 4, 25), labels)  # 25 = 0.4 * 250 / 4
