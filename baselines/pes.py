@@ -72,9 +72,8 @@ class PES(Method):
         for name in ("temperature", "mixup_alpha", "late_mixup_alpha"):
             if getattr(config, name) <= 0:
                 raise ValueError(f"{name}: {getattr(config, name)} is not above 0")
-        for name in ("warmup_epochs", "ramp_epochs"):
-            if getattr(config, name) < 1:
-                raise ValueError(f"{name}: {getattr(config, name)} is not at least 1")
+        if config.warmup_epochs < 1:
+            raise ValueError(f"warmup_epochs: {config.warmup_epochs} is not at least 1")
 
     @classmethod
     def epoch_cost(cls, epoch: int, run_config) -> float:
@@ -172,7 +171,8 @@ class PES(Method):
         loss = -(self.weights * targets[:count] * logits[:count].log_softmax(1)).sum() / max(count, 1)
         if len(batch.unlabelled):
             epochs = run.epoch - 1 - config.warmup_epochs + batch.progress
-            lambda_t = config.unlabelled_weight * min(epochs / config.ramp_epochs, 1.0)
+            ramp = min(epochs / config.ramp_epochs, 1.0) if config.ramp_epochs else 1.0
+            lambda_t = config.unlabelled_weight * ramp
             loss = loss + lambda_t * (logits[count:].softmax(1) - targets[count:]).square().mean()
         return loss
 

@@ -71,7 +71,7 @@ class CalibratedDLT(DLT):
         teacher, network = run.networks
         teacher.load_state_dict(network.state_dict())
         teacher.requires_grad_(False)
-        self.w = run.assumed_rate
+        self.w = run.assumed_rate if config.rate == "assumed" else 0.0  # until warm-up is over
         # Detection losses (epochs, N) of the last epochs, in turn; NaN where there is none yet.
         self.recent = torch.full((config.rate_epochs, len(run.labels)), torch.nan, device=run.device)
 

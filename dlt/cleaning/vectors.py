@@ -130,7 +130,9 @@ def _read_table(path: Path, label: str | None, id_column: str | None) -> Vectors
     names, labels = np.unique(source.labels, return_inverse=True)
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     features = numbers.to_numpy(np.float64)
-    return Vectors(path.stem, features, labels, tuple(names), source.ids, "standard", source.data_hash(), rows)
+    return Vectors(
+        path.stem, features, labels, tuple(map(str, names)), source.ids, "standard", source.data_hash(), rows
+    )
 
 
 def _checked(path: Path, vectors: Vectors) -> Vectors:

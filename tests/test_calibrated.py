@@ -1,0 +1,130 @@
+"""DLT without a rate, beside a slow and obvious version."""
+
+import numpy as np
+import pytest
+import torch
+
+from dlt.harness.config import make_config
+from dlt.harness.errors import InputError
+from dlt.harness.method import Batch
+from dlt.harness.run import Run
+from dlt.harness.training import train, train_epoch
+from dlt.noise_rate import estimate_from_margins, estimate_from_mean_margins, log_odds
+
+CPU = torch.device("cpu")
+
+
+def started(config):
+    run = Run(config, CPU)
+    run.begin_epoch(1)
+    return run
+
+
+def test_the_teacher_begins_as_the_network_and_is_never_trained(tiny_config):
+    run = Run(tiny_config("dlt-auto"), CPU)
+    teacher, network = (dict(n.named_parameters()) for n in run.networks)
+    assert all(torch.equal(teacher[name], network[name]) for name in teacher)
+    train_epoch(run, 1)
+    assert all(value.grad is None for value in teacher.values())
+    assert not torch.equal(teacher["linear.weight"], network["linear.weight"])
+
+
+def test_the_teacher_is_the_average_of_the_networks_weights(tiny_config):
+    """After each step but the last, which it takes in with the next."""
+    run = started(tiny_config("dlt-auto", options={"average": 0.9}))
+    expected = run.networks[0].linear.weight.detach().clone()
+    run.method.start_epoch(1)
+    for batch in run.method.batches(1):
+        expected = 0.9 * expected + 0.1 * run.networks[1].linear.weight.detach()
+        loss = run.method.loss(batch)
+        torch.testing.assert_close(run.networks[0].linear.weight, expected)
+        run.optimizers[batch.network].zero_grad()
+        loss.backward()
+        run.optimizers[batch.network].step()
+
+
+def test_running_statistics_of_the_teacher(tiny_config):
+    """The network's in warm-up, whose views are unmixed; its own afterwards."""
+    run = Run(tiny_config("dlt-auto"), CPU)
+    train_epoch(run, 1)
+    run.method._average()
+    means = [network.bn.running_mean.clone() for network in run.networks]
+    assert torch.equal(*means)
+    train_epoch(run, 2)
+    assert not torch.equal(run.networks[0].bn.running_mean, run.networks[1].bn.running_mean)
+
+
+def test_w_is_estimated_from_the_losses_of_the_last_epochs(tiny_config):
+    run = Run(tiny_config("dlt-auto", options={"rate_epochs": 2}, epochs=4), CPU)
+    seen = []
+    for epoch in (1, 2):
+        train_epoch(run, epoch)
+        seen.append(run.observed.losses.numpy().copy())
+    run.begin_epoch(3)
+    run.method.start_epoch(3)
+    assert run.method.w == estimate_from_mean_margins(np.mean([log_odds(losses) for losses in seen], axis=0)).rate
+    assert run.method.metrics()["w"] == run.method.w
+
+
+def test_nobody_tells_the_rate(tiny_config):
+    """Whatever is assumed, the result is the same."""
+    rows = [list(train_rows(tiny_config("dlt-auto", assumed_rate=rate))) for rate in (0.1, 0.8)]
+    assert rows[0][1:] == rows[1][1:]  # in warm-up there is no threshold
+    told = [list(train_rows(tiny_config("dlt-auto", options={"rate": "assumed"}, assumed_rate=r))) for r in (0.1, 0.8)]
+    assert told[0][1:] != told[1][1:]
+
+
+def train_rows(config):
+    run = Run(config, CPU)
+    return [train_epoch(run, epoch) for epoch in (1, 2, 3)]
+
+
+def test_without_an_average_the_teacher_is_the_network(tiny_config):
+    run = started(tiny_config("dlt-auto", options={"average": 0.0}))
+    train_epoch(run, 1)
+    run.method._average()
+    assert torch.equal(run.networks[0].linear.weight, run.networks[1].linear.weight)
+
+
+def test_it_costs_what_dlt_costs(tiny_config):
+    assert tiny_config("dlt-auto").cost == tiny_config("dlt-window").cost
+
+
+def test_a_resumed_run_has_the_same_w(tiny_config, tmp_path):
+    config = tiny_config("dlt-auto", epochs=4)
+    whole = [row["w"] for row in train(config, tmp_path / "whole", "cpu", checkpoint_seconds=0)]
+    rows = train(config, tmp_path / "cut", "cpu", checkpoint_seconds=0)
+    first = [next(rows)["w"] for _ in range(3)]
+    rows.close()
+    assert first + [row["w"] for row in train(config, tmp_path / "cut", "cpu")] == whole
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"average": 1.0}, "average: 1.0 is outside"),
+        ({"rate": "told"}, "rate: 'told'"),
+        ({"noisy_loss": "hinge"}, "noisy_loss: 'hinge'"),
+        ({"rate_epochs": 0}, "rate_epochs: 0"),
+    ],
+)
+def test_bad_options(tiny_config, options, line):
+    with pytest.raises(InputError, match=line):
+        tiny_config("dlt-auto", options=options)
+
+
+def test_the_estimate_of_means_is_that_of_one_epoch():
+    rng = np.random.default_rng(0)
+    losses = np.concatenate((rng.exponential(0.05, 700), rng.normal(5, 0.5, 300).clip(0.1)))
+    one, many = estimate_from_mean_margins(log_odds(losses)), estimate_from_margins({1: losses})
+    assert one.rate == many.rate == pytest.approx(0.3, abs=0.02)
+    np.testing.assert_array_equal(one.clean_probability, many.clean_probability)
+
+
+def test_on_features_it_takes_what_suits_them():
+    config = make_config("features", "digits", "dlt-auto", "symmetric", 0.4)
+    chosen = {name: config.method_config[name] for name in ("rate", "noisy_loss", "partners", "average")}
+    assert chosen == {"rate": "assumed", "noisy_loss": "cross-entropy", "partners": "union", "average": 0.95}
+    run = started(config)
+    run.method.start_epoch(1)
+    assert run.method.loss(Batch(torch.arange(100), 1)).isfinite()

@@ -1,0 +1,230 @@
+"""`clean` on embeddings and tables: what is read, how it is judged, and the way to a corrected copy."""
+
+import json
+
+import numpy as np
+import pandas
+import pytest
+
+from dlt.__main__ import main
+from dlt.cleaning.neighbours import Neighbours, judgement, nearest
+from dlt.cleaning.reasons import by_class, expected_among_first, kinds
+from dlt.cleaning.vectors import read_vectors
+from dlt.harness.errors import InputError
+
+NAMES = ("ant", "bee", "cow")
+
+
+def data(seed=0, count=150):
+    """Three clusters, and labels of which every tenth is another one: features, labels, which are wrong."""
+    rng = np.random.default_rng(seed)
+    true = np.arange(count) % 3
+    features = 4 * np.eye(3, 6)[true] + rng.normal(size=(count, 6))
+    wrong = np.arange(count) % 10 == 4
+    return features, np.where(wrong, (true + 1) % 3, true), wrong
+
+
+def frame():
+    features, labels, _ = data()
+    table = pandas.DataFrame(features, columns=list("abcdef"))
+    return table.assign(name=[f"row {i}" for i in range(len(table))], label=np.array(NAMES)[labels])
+
+
+@pytest.fixture
+def archive(tmp_path):
+    features, labels, _ = data()
+    np.savez(tmp_path / "mine.npz", features=features, labels=labels, class_names=np.array(NAMES))
+    return tmp_path / "mine.npz"
+
+
+# ---------------------------------------------------------------------- neighbours
+def test_votes_and_rate_by_hand():
+    features, labels, _ = data()
+    neighbours = nearest(features, 5)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    for row in range(0, 150, 10):
+        order = np.argsort(np.linalg.norm(unit - unit[row], axis=1))
+        expected = [other for other in order if other != row][:5]
+        assert neighbours.rows[row].tolist() == expected
+        votes = [sum(labels[other] == label for other in expected) / 5 for label in range(3)]
+        assert neighbours.votes(labels, 3)[row].tolist() == votes
+    most = neighbours.votes(labels, 3).argmax(1)
+    assert neighbours.rate(labels, 3) == np.mean(most != labels) == pytest.approx(0.1, abs=0.03)
+
+
+def test_fewer_samples_than_voters():
+    assert nearest(np.eye(4), 15).rows.shape == (4, 3)
+
+
+def test_the_judgement_is_between_network_and_neighbours():
+    network, votes = np.array([[0.6, 0.4], [0.5, 0.5]]), np.array([[0.0, 1.0], [1.0, 0.0]])
+    judged = judgement(network, votes, 15)
+    assert judged.sum(1) == pytest.approx(1)
+    assert judged[0, 1] > 0.4
+    assert judged[1, 0] > 0.5
+    certain = judgement(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), 15)
+    assert certain.argmax() == 0  # neighbours alone do not overrule a network that is sure
+
+
+# ---------------------------------------------------------------------- reasons
+def test_kinds():
+    judged = np.array([[0.05, 0.95], [0.4, 0.6], [0.05, 0.95], [0.05, 0.95]])
+    rows = np.array([[1], [0], [3], [2]])
+    distances = np.array([[0.5], [0.5], [0.001], [0.9]])
+    labels = np.array([0, 0, 0, 1])
+    assert kinds(judged, labels, Neighbours(rows, distances)).tolist() == ["wrong", "ambiguous", "duplicate", "outlier"]
+
+
+def test_rates_of_classes_and_expected_errors_by_hand():
+    judged = np.array([[0.9, 0.1]] * 8 + [[0.2, 0.8]] * 2 + [[0.25, 0.75]] * 10)
+    labels = np.repeat([0, 1], 10)
+    found = by_class(judged, labels, ("x", "y"))
+    assert (found["x"]["samples"], found["x"]["suspects"], found["x"]["expected"]) == (10, 2, 2.4)
+    assert found["x"]["low"] < 0.2 < found["x"]["high"]
+    assert found["y"]["suspects"] == 0
+    assert expected_among_first(judged, labels, (1,)) == {1: 0.8, 2: 1.6}
+
+
+# ---------------------------------------------------------------------- end to end
+def test_an_archive_from_suspects_to_a_corrected_copy_and_back(archive, tmp_path, capsys):
+    *_, wrong = data()
+    output = tmp_path / "out"
+    assert main(["clean", str(archive), "--output", str(output), "--epochs", "30"]) == 0
+    assert "estimated noise rate" in capsys.readouterr().out
+    suspects = pandas.read_csv(output / "suspects.csv")
+    found = wrong[suspects["id"]]
+    assert found.mean() > 0.8
+    assert found.sum() > 0.9 * wrong.sum()
+    assert found[:10].all()
+    assert set(suspects["kind"]) <= {"wrong", "ambiguous", "outlier", "duplicate"}
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["estimated_noise_rate"] == pytest.approx(wrong.mean(), abs=0.04)
+    assert list(summary["by_class"]) == list(NAMES)
+    assert {"review.html", "issues.csv", "cleanlab.csv", "label_studio.json"} <= {f.name for f in output.iterdir()}
+    assert len(pandas.read_csv(output / "cleanlab.csv")) == 150
+
+    sha = read_vectors(archive).data_sha256
+    rows = suspects.assign(decision="relabel", new_label=suspects["suggested_label"], data_sha256=sha)
+    rows = rows[["id", "given_label", "decision", "new_label", "data_sha256"]]
+    rows.to_csv(tmp_path / "decisions.csv", index=False)
+    arguments = [str(archive), str(tmp_path / "decisions.csv"), str(tmp_path / "corrected")]
+    assert main(["apply", *arguments, "--dry-run"]) == 0
+    assert not (tmp_path / "corrected").exists()
+    assert main(["apply", *arguments]) == 0
+    corrected = np.load(tmp_path / "corrected" / "data" / "mine.npz")
+    changed = corrected["labels"] != np.load(archive)["labels"]
+    assert np.flatnonzero(changed).tolist() == sorted(suspects["id"])
+    assert main(["undo", str(tmp_path / "corrected"), str(tmp_path / "before")]) == 0
+    (again,) = (tmp_path / "before").glob("*.npz")
+    np.testing.assert_array_equal(np.load(again)["labels"], np.load(archive)["labels"])
+
+
+def test_the_same_command_trains_nothing_and_says_the_same(archive, tmp_path, capsys):
+    arguments = ["clean", str(archive), "--output", str(tmp_path / "out"), "--epochs", "10"]
+    assert main(arguments) == 0
+    first = (tmp_path / "out" / "labels.csv").read_bytes()
+    assert "1 of 1 runs to train" in capsys.readouterr().out
+    assert main(arguments) == 0
+    assert "to train" not in capsys.readouterr().out
+    assert (tmp_path / "out" / "labels.csv").read_bytes() == first
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "npy"])
+def test_tables_and_npy_files(tmp_path, suffix):
+    table, (features, labels, _) = frame(), data()
+    path, options = tmp_path / f"mine.{suffix}", {}
+    if suffix == "npy":
+        np.save(path, features)
+        np.save(tmp_path / "labels.npy", labels)
+        options = {"label": str(tmp_path / "labels.npy")}
+    elif suffix == "parquet":
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=False, sep="\t" if suffix == "tsv" else ",")
+    vectors = read_vectors(path, **options)
+    np.testing.assert_allclose(vectors.features, features)
+    np.testing.assert_array_equal(vectors.labels, labels)
+    assert (vectors.scaling, vectors.ids[3]) == ("unit" if suffix == "npy" else "standard", "3")
+    if suffix != "npy":
+        assert vectors.class_names == NAMES
+        assert read_vectors(path, "label", "name").ids[3] == "row 3"
+        assert vectors.rows[3]["name"] == "row 3"
+
+
+# ---------------------------------------------------------------------- bad input
+def written(tmp_path, **columns):
+    path = tmp_path / "bad.csv"
+    frame().assign(**columns).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "line"),
+    [
+        ({"a": [None, *range(149)]}, {}, "column 'a' has 1 missing values, the first in row 0"),
+        ({"a": [np.inf, *range(149)]}, {}, "NaN or infinite; the first in row 0, column 0"),
+        ({"label": "same"}, {}, "one class, 'same'"),
+        ({}, {"label": "sort"}, "no column 'sort'"),
+        ({}, {"id_column": "label2"}, "no column 'label2'"),
+        ({"name": "same"}, {"id_column": "name"}, "the id 'same' comes twice"),
+        (dict.fromkeys("abcdef", "words"), {}, "has no column of numbers beside 'label'"),
+        (dict.fromkeys("abcdef", 1.0), {}, "all samples have the same features"),
+    ],
+)
+def test_bad_tables(tmp_path, columns, options, line):
+    with pytest.raises(InputError, match=line):
+        read_vectors(written(tmp_path, **columns), **options)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "line"),
+    [
+        ({"labels": np.arange(150) / 2}, "labels"),
+        ({"labels": np.zeros(150, int)}, "one class"),
+        ({"labels": np.full(150, 7)}, "7..7; class_names are 3|labels"),
+        ({"features": np.zeros((150, 6))}, "all samples have the same features"),
+        ({"features": np.full((150, 6), np.nan)}, "NaN or infinite"),
+        ({"features": np.zeros((150, 2, 3))}, "features"),
+        ({"features": np.zeros((20, 6)), "labels": np.arange(20) % 3}, "20 samples; at least 50"),
+        ({"features": np.array([{}] * 150, dtype=object)}, "archive of plain arrays"),
+    ],
+)
+def test_bad_archives_are_one_line(tmp_path, capsys, arrays, line):
+    features, labels, _ = data()
+    arrays = {"features": features, "labels": labels, "class_names": np.array(NAMES)} | arrays
+    np.savez(tmp_path / "bad.npz", **arrays)
+    assert main(["clean", str(tmp_path / "bad.npz"), "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert any(part in error for part in line.split("|"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("a.npy", b"nothing", "needs the file of its labels"),
+        ("a.csv", b"", "has no column"),
+        ("a.csv", b"label,a\nx,1\ny\n", "row 1 has 1 fields"),
+        ("a.parquet", b"nothing", "a.parquet"),
+        ("a.npz", b"nothing", "archive of plain arrays"),
+    ],
+)
+def test_broken_files_are_one_line(tmp_path, capsys, name, content, line):
+    (tmp_path / name).write_bytes(content)
+    assert main(["clean", str(tmp_path / name), "--output", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert (len(error.splitlines()), line in error) == (1, True), error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--profile", "mini"], "is for pictures"),
+        (["--folds", "3"], "folds: they are for pictures"),
+        (["--epochs", "0"], "epochs: 0"),
+    ],
+)
+def test_options_that_do_not_fit(archive, tmp_path, capsys, arguments, line):
+    assert main(["clean", str(archive), "--output", str(tmp_path / "out"), *arguments]) == 2
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
