@@ -214,7 +214,7 @@ GREY = np.zeros((40, 8, 8), np.uint8)
         ({"labels": np.zeros(40, int)}, "labels are 0; must be 0, 1"),
         ({"labels": np.arange(40) % 2 * 2}, "labels are 0, 2; must be 0, 1"),
         ({"labels": np.full(40, 2**63, np.uint64)}, "labels has -9223372036854775808|labels are"),
-        ({"images": GREY[:8], "labels": np.arange(8) % 2}, "images has 8 images; must have at least 10"),
+        ({"images": GREY[:8], "labels": np.arange(8) % 2}, "labels has 8 samples; must have at least 10"),
         ({"labels": np.arange(40) % 20}, "class 0 has 2 images; must have at least 5"),
         ({"class_names": np.array(["cat", "dog"])}, "class_names is <U3 .*must be 4 strings"),
         ({"class_names": np.arange(4)}, "class_names is int64"),

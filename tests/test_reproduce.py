@@ -198,3 +198,8 @@ def test_verify_names_what_is_wrong(stores, tiny_config, capsys):
 def test_what_is_shipped_is_shown_whole(capsys):
     assert main(["table1", "--cached", "--methods", "ce"]) == 2
     assert "--methods and --noise choose what is trained" in capsys.readouterr().err
+
+
+def test_there_are_no_tables_of_vectors(stores, capsys):
+    assert main(["table1", "--profile", "features"]) == 2
+    assert "tables are of digits, mini, short, paper" in capsys.readouterr().err

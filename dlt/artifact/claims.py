@@ -6,10 +6,10 @@ import numpy as np
 
 from dlt.artifact import experiments
 from dlt.artifact.exhibits import EXHIBITS
+from dlt.artifact.experiments import PICTURE_PROFILES
 from dlt.artifact.printing import counted
 from dlt.artifact.verdicts import FAILS, HOLDS, NOT_RUN, OPEN, PART, Claim, Difference, decide, summarise
 from dlt.harness.records import find_record
-from dlt.harness.settings import PROFILES
 
 LAST_IN_TABLE_1 = ("asymmetric", 0.4)  # where DLT (Last Epoch) "falls short of" DivideMix, the paper says
 
@@ -179,7 +179,7 @@ CLAIMS = sorted(_ALL, key=lambda claim: claim.where.split(",")[0])  # in the ord
 
 
 # ---------------------------------------------------------------------- the page
-def to_markdown(stores: list[Path], profiles: tuple[str, ...] = PROFILES) -> str:
+def to_markdown(stores: list[Path], profiles: tuple[str, ...] = PICTURE_PROFILES) -> str:
     """The checklist: a table for each profile that has records, the claims in the paper's order."""
     parts = [
         "# The paper's claims, and what our records say",

@@ -11,8 +11,9 @@ from dlt.harness.config import RunConfig, make_config
 from dlt.harness.datasets import MINI_TEST, MINI_TRAIN, data_folder
 from dlt.harness.label_noise import HUMAN_FILES, HUMAN_NOISES
 from dlt.harness.method import METHODS, load_method
-from dlt.harness.settings import SETTINGS, setting_for
+from dlt.harness.settings import PROFILES, SETTINGS, setting_for
 
+PICTURE_PROFILES = tuple(profile for profile in PROFILES if profile != "features")  # for which there are tables
 # Data and network are the paper's, so that a difference of accuracies means something.
 PROFILES_LIKE_PAPER = ("short", "paper")
 # "specifically designed for symmetric noise, thus we only report its results under symmetric noise" (4.1)

@@ -14,11 +14,10 @@ from pathlib import Path
 from IPython.display import Image, Markdown
 
 from dlt.artifact.drawing import small_png
-from dlt.artifact.experiments import reported_seeds
+from dlt.artifact.experiments import PICTURE_PROFILES, reported_seeds
 from dlt.artifact.targets import TARGETS
 from dlt.harness.errors import InputError
 from dlt.harness.records import CHECKPOINTS, RUNS, find_record
-from dlt.harness.settings import PROFILES
 
 STORES = {"checkpoints": CHECKPOINTS, "runs": RUNS}
 
@@ -35,8 +34,8 @@ def profiles(name: str) -> list[str]:
     """The profiles in which something of a target was run; DLT_PROFILE alone where it is set."""
     if only := os.environ.get("DLT_PROFILE"):
         return [only]
-    there = [p for p in PROFILES if any(find_record(c, [store()]) for c in TARGETS[name].runs(p, _seeds(p)))]
-    return there or [PROFILES[0]]
+    there = [p for p in PICTURE_PROFILES if any(find_record(c, [store()]) for c in TARGETS[name].runs(p, _seeds(p)))]
+    return there or [PICTURE_PROFILES[0]]
 
 
 def _seeds(profile: str) -> list[int]:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from dlt.artifact import costs
-from dlt.artifact.experiments import lacks_human_file, reported_seeds
+from dlt.artifact.experiments import PICTURE_PROFILES, lacks_human_file, reported_seeds
 from dlt.artifact.printing import counted
 from dlt.artifact.targets import TARGETS
 from dlt.harness import records
@@ -17,7 +17,7 @@ from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_FILES
 from dlt.harness.places import require_checkout, shown
 from dlt.harness.records import find_record, folder_of, is_locked
-from dlt.harness.settings import PROFILES, resolve_profile
+from dlt.harness.settings import resolve_profile
 from dlt.harness.sweep import Job, default_workers, sweep
 from dlt.harness.training import resolve_device
 
@@ -33,6 +33,10 @@ def reproduce(options) -> int:
     seeds = list(range(1, (options.seeds or 1) + 1))
     device = _device(options)
     profile = resolve_profile(options.profile, device)
+    if profile not in PICTURE_PROFILES:
+        raise InputError(
+            f"profile: {profile!r} is for vectors of one's own; tables are of {', '.join(PICTURE_PROFILES)}"
+        )
     configs = {config.name: config for target in targets for config in target.runs(profile, seeds)}
     configs = _with_labels(_chosen([*configs.values()], options), options.data_dir)
     configs = [*{run.name: run for config in configs for run in [*config.required, config]}.values()]
@@ -65,7 +69,7 @@ def _write_cached(targets: list, options) -> None:
 
 def _cached_profiles(options) -> list[str]:
     """The profile asked for; for `auto` every one that has shipped records."""
-    shipped = [profile for profile in PROFILES if any((records.CHECKPOINTS / profile).glob("*/run.json"))]
+    shipped = [profile for profile in PICTURE_PROFILES if any((records.CHECKPOINTS / profile).glob("*/run.json"))]
     if options.profile == "auto" and shipped:
         return shipped
     return [resolve_profile(options.profile, _device(options))]

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from dlt.artifact import costs
-from dlt.artifact.experiments import lacks_human_file, reported_seeds
+from dlt.artifact.experiments import PICTURE_PROFILES, lacks_human_file, reported_seeds
 from dlt.artifact.targets import TARGETS
 from dlt.harness import records
 from dlt.harness.places import IS_CHECKOUT, shown
@@ -88,7 +88,7 @@ def overview() -> str:
 def _costs_of(target, device: str, seeds: list[int]) -> str:
     """The duration of one seed of a target, profile by profile, and how many of the runs of `seeds` are shipped."""
     parts = []
-    for profile in PROFILES:
+    for profile in PICTURE_PROFILES:
         configs = [config for config in target.runs(profile, [1]) if not lacks_human_file(config)]
         if not configs:
             continue
