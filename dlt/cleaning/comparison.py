@@ -62,7 +62,7 @@ def compare(profile: str, planted: str, seed: int, folder: Path) -> list[dict]:
     budget = dlt.cost + ce_config(dlt).cost
     epochs = round(budget / (FOLDS - 1))  # an epoch of all folds is FOLDS - 1 epochs of all images
     probability = _out_of_sample(profile, dataset, noisy.labels, seed, folder, epochs)
-    theirs, issues = _cleanlab(noisy.labels, probability)
+    theirs, issues = cleanlab_issues(noisy.labels, probability)
 
     n = int(issues.sum())
     ours = -judged["clean_probability"].to_numpy(), judged["suspect"].to_numpy()
@@ -89,7 +89,7 @@ def _out_of_sample(profile, dataset: Dataset, labels, seed, folder, epochs: int)
         arrays = {"images": images[rows], "labels": labels[rows]}
         arrays |= {"test_images": images[held_out], "test_labels": labels[held_out]}
         write_atomic(path, npz_bytes(arrays))
-        configs.append(make_config(profile, str(path), "ce", "none", 0.0, seed, loss_epochs=(), **budget))
+        configs.append(make_config(profile, str(path), "ce", "none", seed=seed, loss_epochs=(), **budget))
     device = resolve_device("auto")
     store = folder / "folds" / "runs"
     if failures := sweep(configs, Job(store, device.type, default_workers(device.type, configs))):
@@ -97,7 +97,7 @@ def _out_of_sample(profile, dataset: Dataset, labels, seed, folder, epochs: int)
     return out_of_sample(configs, parts, store, device)
 
 
-def _cleanlab(labels: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cleanlab_issues(labels: np.ndarray, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """cleanlab's score of every label, higher is worse, and what it flags, by its defaults."""
     try:
         from cleanlab.filter import find_label_issues
@@ -115,7 +115,7 @@ def measures(wrong: np.ndarray, score: np.ndarray, flagged: np.ndarray, n: int) 
     hits = int((flagged & wrong).sum())
     return {
         "flagged": int(flagged.sum()),
-        "average_precision": float(average_precision_score(wrong, score)),
+        "average_precision": float(average_precision_score(wrong, score)) if wrong.any() else float("nan"),
         "precision": hits / max(flagged.sum(), 1),
         "recall": hits / max(wrong.sum(), 1),
         "f1": 2 * hits / max(flagged.sum() + wrong.sum(), 1),
