@@ -217,7 +217,7 @@ def test_the_readmes_command_end_to_end(folder, monkeypatch, capsys):
     for stale in ("skipped.csv", "labels.npy", "pred_probs.npy"):
         (output / stale).write_text("of before")
     settings = ["--setting", "network=preact-digits", "--setting", "threads=1", *SETTINGS]
-    assert main([*readme.command("clean")[1:], "--device", "cpu", *settings]) == 0
+    assert main([*readme.command("clean", "my-pictures/")[1:], "--device", "cpu", *settings]) == 0
     said = capsys.readouterr().out
     assert "4 files left out" in said
     assert "120 pictures not square: squeezed to a square, nothing is cut off" in said
@@ -319,7 +319,7 @@ def test_nothing_flagged_is_no_division_by_zero():
 def test_without_cleanlab_it_says_so(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "cleanlab.filter", None)
     with pytest.raises(InputError, match="pip install"):
-        comparison._cleanlab(np.array([0, 1]), np.eye(2))
+        comparison.cleanlab_issues(np.array([0, 1]), np.eye(2))
 
 
 @pytest.mark.slow

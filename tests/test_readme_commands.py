@@ -6,6 +6,7 @@ import sys
 import pytest
 from handmade import SHORT, words
 from readme import COMMANDS, command, python
+from sklearn.datasets import load_wine
 
 from dlt.__main__ import main
 
@@ -19,6 +20,10 @@ MORE = {
     "./reproduce.sh evaluate runs/digits": None,
     "./reproduce.sh estimate --profile digits --dataset mine.npz": [*TRAIN, "--setting", "early_epoch=1"],
     "./reproduce.sh clean my-pictures/": None,
+    "./reproduce.sh clean mine.npz": ["--profile", "digits", "--epochs", "6", "--device", "cpu"],
+    "./reproduce.sh clean wine.csv": ["--epochs", "6", "--device", "cpu"],
+    "./reproduce.sh apply": None,
+    "./reproduce.sh undo": None,
     "./reproduce.sh train --method my_method:SmallLoss": TRAIN,
     "./reproduce.sh train --method dlt-window --profile digits --dataset mine.npz": TRAIN,
     "pip install .[cluster]": None,
@@ -39,6 +44,8 @@ def here(tmp_path, monkeypatch, stores, tiny):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     shutil.copy(tiny, "mine.npz")
+    wine = load_wine(as_frame=True)
+    wine.data.assign(label=wine.target).to_csv("wine.csv", index=False)
     (tmp_path / "my_method.py").write_text(python("class SmallLoss"))
     yield tmp_path
     sys.modules.pop("my_method", None)
