@@ -61,6 +61,20 @@ def test_the_comparison_with_cleanlab_is_its_csv():
         assert f"| {planted} | {' | '.join(cells)} |" in TEXT
 
 
+def test_the_comparison_on_vectors_is_its_csv():
+    tools = ("DLT", "cleanlab", "neighbours")
+    table = pandas.read_csv(ROOT / "docs/cleaning-vectors.csv")
+    assert sorted(set(table["seed"])) == [1, 2, 3, 4, 5]
+    mean = table.groupby(["planted", "tool"]).mean(numeric_only=True)
+    for planted in set(table["planted"]):
+        ours = mean.loc[(planted, "DLT")]
+        cells = [f"{100 * ours['wrong'] / ours['samples']:.1f}", f"{100 * ours['rate']:.1f}"]
+        for measure in ("average_precision", "f1"):
+            cells += [f"{100 * mean.loc[(planted, tool), measure]:.1f}" if ours["wrong"] else "" for tool in tools]
+        cells += [f"{mean.loc[(planted, tool), 'flagged']:.0f}" for tool in tools]
+        assert f"| {planted} | {' | '.join(cells)} |" in TEXT
+
+
 def test_the_losses_of_ones_own_training():
     code = python("estimate_from_margins")
     generator = torch.Generator().manual_seed(0)
