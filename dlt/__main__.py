@@ -70,10 +70,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "path",
         type=Path,
-        help="a folder with one folder of pictures a class, an .npz or .npy file, or a table of numbers",
+        help="a folder with one folder of pictures a class, a list of pictures or numbers, an .npz or .npy file",
     )
     command.add_argument("--label", help="of a table the column of the labels; of features in a .npy file the labels'")
     command.add_argument("--id", help="of a table the column of the rows' names (default: numbers from 0)")
+    command.add_argument("--path", dest="picture_column", help="of a list the column of the pictures' paths")
+    command.add_argument(
+        "--backbone", default="auto", help="what makes features of pictures: a timm model, a run's folder, auto or none"
+    )
+    command.add_argument("--weights", type=Path, help="a file of the backbone's weights, where they cannot be fetched")
+    command.add_argument("--views", type=int, default=0, help="augmented views to embed of each picture (default: 0)")
     command.add_argument("--output", type=Path, help="the folder to write (default: NAME-cleaned where you stand)")
     command.add_argument("--profile", default="auto", help="short on a GPU; else mini, or digits for 8x8 pixels")
     command.add_argument("--epochs", type=int, help="the length of training; the whole schedule follows")

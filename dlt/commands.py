@@ -163,6 +163,10 @@ def clean(options) -> None:
         ({} if options.epochs is None else {"epochs": options.epochs}) | _pairs("setting", options.setting),
         options.label,
         options.id,
+        options.picture_column,
+        options.backbone,
+        options.weights,
+        options.views,
     )
     summary = cleaning.clean(request)
     print(cleaning.in_words(summary))

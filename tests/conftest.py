@@ -13,6 +13,8 @@ from dlt.harness.config import make_config
 from dlt.harness.method import load_method
 from dlt.harness.records import ROOT, csv_text, folder_of
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test fetches weights
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():

@@ -159,7 +159,7 @@ def test_a_large_picture_does_not_cut_into_the_bar(folder, monkeypatch, recwarn)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 350)  # half of them are above it, none above twice as much
     assert len(read_pictures(folder, 8)) == 120
     assert not [warning for warning in recwarn if issubclass(warning.category, Image.DecompressionBombWarning)]
-    monkeypatch.setattr("dlt.cleaning.pictures.LEAST_IMAGES", 10)
+    monkeypatch.setattr("dlt.cleaning.listing.LEAST_IMAGES", 10)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 250)  # those of 22 rows are above twice as much
     pictures = read_pictures(folder, 8)
     assert len(pictures) < 120
@@ -244,6 +244,11 @@ def save(path, count, classes=2):
     return path
 
 
+def save_text(path):
+    path.write_text("label\n")
+    return path
+
+
 def test_bad_input(tmp_path, capsys, planted):
     (tmp_path / "empty").mkdir()
     (tmp_path / "one/cat").mkdir(parents=True)
@@ -254,10 +259,11 @@ def test_bad_input(tmp_path, capsys, planted):
         Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / f"two/{'cat' if i % 2 else 'dog'}/{i}.png")
     (tmp_path / "broken/cat/1.png").write_bytes(b"nothing")
     bad = {
-        "nowhere": ([str(tmp_path / "nowhere")], "is neither a folder of class folders nor an .npz file"),
+        "nowhere": ([str(tmp_path / "nowhere")], "there is no file or folder"),
+        "text": ([str(save_text(tmp_path / "a.txt"))], "is neither a folder of class folders, nor a list, nor an .npz"),
         "empty": ([str(tmp_path / "empty")], "has no pictures in folders; expected empty/<class>/<picture>"),
         "one class": ([str(tmp_path / "one")], "has one class, 'cat'"),
-        "all broken": ([str(tmp_path / "broken")], "none of the 1 pictures in"),
+        "all broken": ([str(tmp_path / "broken")], "none of the 1 pictures of broken"),
         "ten images": ([str(save(tmp_path / "ten.npz", 10))], "has 10 readable images; at least 100 are needed"),
         "folds": ([str(planted[0]), "--folds", "25"], "folds: 25 is not 0 or in 2..24: the smallest class"),
         "one fold": ([str(planted[0]), "--folds", "1"], "folds: 1 is not 0 or in 2..24"),
@@ -280,14 +286,14 @@ def test_bad_input(tmp_path, capsys, planted):
 
 def test_a_failed_fold_keeps_the_rest(planted, tmp_path, monkeypatch, capsys):
     """The result that needs no fold is written; the exit code says that a run failed."""
-    from dlt.cleaning import clean
+    from dlt.cleaning import from_scratch
 
     def without_folds(configs, *more, **keywords):
         assert sweep(configs[:1], *more, **keywords) == {}
         return {config.name: "no memory" for config in configs[1:]}
 
-    sweep = clean.sweep
-    monkeypatch.setattr(clean, "sweep", without_folds)
+    sweep = from_scratch.sweep
+    monkeypatch.setattr(from_scratch, "sweep", without_folds)
     output = tmp_path / "out"
     command = ["clean", str(planted[0]), "--output", str(output), "--folds", "2", "--device", "cpu", *SETTINGS]
     assert main(command) == 1
@@ -295,7 +301,7 @@ def test_a_failed_fold_keeps_the_rest(planted, tmp_path, monkeypatch, capsys):
     assert (output / "index.html").is_file()
     assert not (output / "pred_probs.npy").exists()
 
-    monkeypatch.setattr(clean, "sweep", lambda configs, *more, **keywords: {configs[0].name: "no memory"})
+    monkeypatch.setattr(from_scratch, "sweep", lambda configs, *more, **keywords: {configs[0].name: "no memory"})
     assert main([*command[:2], "--output", str(tmp_path / "none"), "--device", "cpu", *SETTINGS]) == 1
     assert not (tmp_path / "none/index.html").exists()
 
@@ -345,7 +351,7 @@ def test_ahead_of_cleanlab_on_planted_errors(tmp_path):
 )
 def test_what_cannot_be_trained_is_refused_before_a_picture_is_read(folder, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(folder.parent)
-    monkeypatch.setattr("dlt.cleaning.clean.read_pictures", lambda *_: pytest.fail("pictures were read"))
+    monkeypatch.setattr("dlt.cleaning.from_scratch.read_pictures", lambda *_: pytest.fail("pictures were read"))
     assert main(["clean", "my-pictures", "--device", "cpu", *arguments]) == 2
     assert words in capsys.readouterr().err
 
@@ -353,7 +359,7 @@ def test_what_cannot_be_trained_is_refused_before_a_picture_is_read(folder, monk
 def test_one_number_scales_the_schedule(planted, tmp_path, monkeypatch):
     """With 20 of 60 epochs warm-up and decay end early, and the learning rate falls in the middle."""
     trained = []
-    monkeypatch.setattr("dlt.cleaning.clean.sweep", lambda configs, job: trained.extend(configs) or {})
+    monkeypatch.setattr("dlt.cleaning.from_scratch.sweep", lambda configs, job: trained.extend(configs) or {})
     path, _ = planted
     with pytest.raises(RunFailed):  # nothing was trained
         clean(Request(path, tmp_path / "out", "digits", "cpu", settings={"epochs": 20}), say=lambda line: None)

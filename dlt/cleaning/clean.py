@@ -1,61 +1,24 @@
-"""The noise rate of a folder of images, its suspicious labels, and a network that has not learnt them."""
+"""Which labels of a user's own data are wrong: of features as they are, of pictures embedded or learnt from scratch."""
 
-import json
-import math
-from dataclasses import dataclass
-from pathlib import Path
+import torch
 
-import numpy as np
-
-from dlt.artifact.export import write_model
-from dlt.artifact.printing import counted
-from dlt.cleaning import page
+from dlt.cleaning import clean_vectors as of_vectors
+from dlt.cleaning import from_scratch
 from dlt.cleaning.apply_source import data_hash
+from dlt.cleaning.backbones import AUTO, Backbone, load_backbone
 from dlt.cleaning.clean_vectors import clean_vectors
-from dlt.cleaning.clean_vectors import in_words as clean_vectors_in_words
-from dlt.cleaning.pictures import Pictures, read_pictures, side_of
-from dlt.cleaning.review import write_review
-from dlt.cleaning.suspects import fold_parts, judge, out_of_sample, probabilities
+from dlt.cleaning.embedding import embed
+from dlt.cleaning.from_scratch import clean_from_scratch
+from dlt.cleaning.listing import list_pictures
+from dlt.cleaning.pictures import side_of
+from dlt.cleaning.request import Request, check_output, left_out, mark_output
 from dlt.cleaning.vectors import is_vectors, read_vectors
-from dlt.harness.config import RunConfig, ce_config, make_config
-from dlt.harness.datasets import load
-from dlt.harness.errors import InputError, RunFailed
-from dlt.harness.records import (
-    csv_text,
-    early_losses,
-    find_record,
-    folder_of,
-    npy_bytes,
-    npz_bytes,
-    read_record,
-    write_atomic,
-)
+from dlt.harness.config import make_config
+from dlt.harness.errors import InputError
 from dlt.harness.settings import first_dataset
-from dlt.harness.sweep import Job, core_count, default_workers, sweep
 from dlt.harness.training import resolve_device
-from dlt.noise_rate import estimate_from_margins
 
-SIZES = {"digits": 8, "mini": 32, "short": 32, "paper": 32}  # pixels a side, as the profile's own images
-MARK = ".dlt-clean"  # a file by which an output folder is known as one
-LEAST_HELD_OUT = 10  # images, of a fold
-MOST_TESTED = 500
-MOST_THREADS = 8
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for."""
-
-    path: Path
-    output: Path
-    profile: str = "auto"
-    device: str = "auto"
-    seed: int = 1
-    folds: int = 0  # 0: no probabilities out of sample
-    workers: int | None = None
-    settings: dict | None = None  # fields of Setting that replace the profile's
-    label: str | None = None  # of a list the column of the labels, of a .npy file that of the labels
-    id_column: str | None = None  # of a list: by which its rows are known
+LEAST_SIDE = 32  # pixels, of an image that a pretrained network can make something of
 
 
 def clean(request: Request, say=print) -> dict:
@@ -64,218 +27,74 @@ def clean(request: Request, say=print) -> dict:
     The same request again trains nothing that is finished, and goes on with what was stopped. Raises InputError, and
     RunFailed when a run has failed; what needs only the others is written nevertheless.
     """
-    if is_vectors(request.path):
+    if not request.path.exists():
+        raise InputError(f"path: there is no file or folder {request.path}")
+    if request.picture_column is None and is_vectors(request.path):
         return _clean_vectors(request, say)
     device = resolve_device(request.device)
-    profile = _profile(request, device.type)
-    settings = _settings(request, profile, device.type)
-    # What cannot be trained is refused before any picture is read.
-    make_config(profile, first_dataset(profile), "dlt-window", "none", seed=request.seed, **settings)
-    _check_output(request)
-    pictures = read_pictures(request.path, SIZES[profile])
-    _check_folds(pictures, request)
-    say(_what(pictures, profile))
-    write_atomic(request.output / MARK, "")
-    config, folds = _configs(request, profile, pictures, settings)
-    everything = [config, *folds]
-    store = request.output / "runs"
-    workers = request.workers or default_workers(device.type, everything)
-    failures = sweep(everything, Job(store, device.type, workers, say=say))
-    failed = RunFailed(f"failed: {counted(len(failures), 'run')} (see above)")
-    if find_record(config, [store]) is None:
-        raise failed
-    for stale in ("skipped.csv", "labels.npy", "pred_probs.npy"):  # of other pictures, or not asked for now
-        (request.output / stale).unlink(missing_ok=True)
-    judged = judge(config, store, pictures.labels, probabilities(config, store, device))
-    summary = _summary(pictures, config, store, judged)
-    _write(request, pictures, config, store, judged, summary)
-    if failures:
-        raise failed
-    if folds:
-        parts = fold_parts(pictures.labels, request.folds, request.seed)
-        write_atomic(request.output / "labels.npy", npy_bytes(pictures.labels))
-        write_atomic(request.output / "pred_probs.npy", npy_bytes(out_of_sample(folds, parts, store, device)))
-    return summary
+    if backbone := _backbone(request, device, say):
+        return _clean_embedded(request, backbone, say)
+    return clean_from_scratch(request, device, say)
+
+
+def _backbone(request: Request, device: torch.device, say) -> Backbone | None:
+    """What makes features of the pictures; None where networks are to be trained on them from scratch.
+
+    "auto" is a small DINOv2 where its weights are at hand or can be fetched; but from scratch where a profile or folds
+    are asked for, which mean that, and for images too small to be pictures.
+    """
+    if request.views < 0:
+        raise InputError(f"views: {request.views} is below 0")
+    if request.backbone == "none" and (request.weights or request.views):
+        raise InputError("backbone: none takes no --weights and no --views")
+    if request.backbone == "none":
+        return None
+    if request.backbone != "auto" or request.weights or request.views:
+        if request.folds or request.profile not in ("auto", "features"):
+            raise InputError("backbone: --profile and --folds are for training from scratch, with --backbone none")
+        return load_backbone(AUTO if request.backbone == "auto" else request.backbone, request.weights, device)
+    if (
+        request.folds
+        or request.profile not in ("auto", "features")
+        or (side_of(request.path) or LEAST_SIDE) < LEAST_SIDE
+    ):
+        return None
+    try:
+        return load_backbone(AUTO, None, device)
+    except InputError as error:
+        say(f"{error}. Without it networks are trained from scratch on small pictures: slower, and many errors missed")
+        return None
+
+
+def _clean_embedded(request: Request, backbone: Backbone, say) -> dict:
+    settings = request.settings or {}
+    make_config("features", first_dataset("features"), "dlt-auto", "none", seed=request.seed, **settings)
+    check_output(request)
+    listed = list_pictures(request.path, request.label, request.id_column, request.picture_column)
+    sha256 = data_hash(request.path, request.label, request.id_column)
+    say(f"{len(listed)} pictures, embedded by {backbone.name}")
+    mark_output(request)
+    vectors = embed(listed, backbone, request.views, request.output / "embeddings", sha256)
+    if listed.skipped:
+        say(left_out(listed.skipped))
+    return clean_vectors(vectors, request.output, request.device, request.seed, settings, say)
 
 
 def _clean_vectors(request: Request, say) -> dict:
+    if request.backbone != "auto" or request.weights or request.views:
+        raise InputError(f"backbone: it is for pictures; {request.path} has features")
     if request.profile not in ("auto", "features"):
         raise InputError(f"profile: {request.profile!r} is for pictures; {request.path} has features")
     if request.folds:
         raise InputError("folds: they are for pictures; judgement.npy has every sample's probabilities")
     settings = request.settings or {}
     make_config("features", first_dataset("features"), "dlt-auto", "none", seed=request.seed, **settings)
-    _check_output(request)
+    check_output(request)
     vectors = read_vectors(request.path, request.label, request.id_column)
-    write_atomic(request.output / MARK, "")
+    mark_output(request)
     return clean_vectors(vectors, request.output, request.device, request.seed, settings, say)
-
-
-def _check_output(request: Request) -> None:
-    """InputError for an output folder that is not this command's, or lies among the pictures."""
-    path, output = request.path.resolve(), request.output.resolve()
-    if path.is_dir() and output.is_relative_to(path):
-        raise InputError(f"output: {output} lies among the pictures; give another --output")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"output: {output} cannot be made ({error.strerror})") from None
-    if any(output.iterdir()) and not (output / MARK).exists():
-        raise InputError(f"output: {output} is not empty, and not of this command; nothing in it was touched")
-
-
-def _profile(request: Request, device: str) -> str:
-    """`auto`: short on a GPU; on a CPU mini, or digits for an archive of images as small."""
-    if request.profile != "auto":
-        if request.profile not in SIZES:
-            raise InputError(f"profile: {request.profile!r} is not one of auto, {', '.join(SIZES)}")
-        return request.profile
-    if device == "cuda":
-        return "short"
-    side = side_of(request.path)
-    return "digits" if side and side <= SIZES["digits"] else "mini"
-
-
-def _settings(request: Request, profile: str, device: str) -> dict:
-    """The user's, and all cores for a run, where its network is not too small for that: runs follow each other.
-
-    The number of threads is part of a run: on a machine with another number of cores it is another run.
-    """
-    own = request.settings or {}
-    return own if device != "cpu" or profile == "digits" else {"threads": min(core_count(), MOST_THREADS)} | own
-
-
-def _check_folds(pictures: Pictures, request: Request) -> None:
-    if request.folds:
-        counts = np.bincount(pictures.labels)
-        most = min(counts.min(), len(pictures) // LEAST_HELD_OUT)
-        if not 2 <= request.folds <= most:
-            raise InputError(
-                f"folds: {request.folds} is not 0 or in 2..{most}: the smallest class, "
-                f"{pictures.class_names[counts.argmin()]!r}, has {counts.min()} images, and a fold needs "
-                f"{LEAST_HELD_OUT}"
-            )
-
-
-def _what(pictures: Pictures, profile: str) -> str:
-    size = "x".join(map(str, pictures.images.shape[1:3]))
-    lines = [f"{len(pictures)} images of {len(pictures.class_names)} classes at {size} pixels, profile {profile}"]
-    if pictures.squeezed:
-        lines.append(f"{counted(pictures.squeezed, 'picture')} not square: squeezed to a square, nothing is cut off")
-    if pictures.test is None:
-        lines.append("no test set: the accuracies that training shows are agreement with some of the given labels")
-    if pictures.skipped:
-        lines.append(
-            f"{counted(len(pictures.skipped), 'file')} left out (skipped.csv); the first: {{}}: {{}}".format(
-                *next(iter(pictures.skipped.items()))
-            )
-        )
-    return "\n".join(lines)
-
-
-# ---------------------------------------------------------------------- training
-def _configs(request: Request, profile: str, pictures: Pictures, settings: dict) -> tuple[RunConfig, list[RunConfig]]:
-    """DLT on all images, believing the estimated noise rate; and on the images of each fold."""
-
-    def config(name: str, rows, test_images, test_labels) -> RunConfig:
-        path = request.output / "data" / profile / f"{name}.npz"
-        arrays = {
-            "images": pictures.images[rows],
-            "labels": pictures.labels[rows],
-            "test_images": test_images,
-            "test_labels": test_labels,
-            "class_names": np.array(pictures.class_names),
-        }
-        write_atomic(path, npz_bytes(arrays))
-        return make_config(
-            profile, str(path), "dlt-window", "none", seed=request.seed, assumed_rate="estimated", **settings
-        )
-
-    every = np.arange(len(pictures))
-    # Without a test set what is watched is the agreement with some of the given labels; nothing depends on it.
-    some = every[:: math.ceil(len(every) / MOST_TESTED)]
-    whole = config(pictures.name, every, *(pictures.test or (pictures.images[some], pictures.labels[some])))
-    parts = fold_parts(pictures.labels, request.folds, request.seed) if request.folds else []
-    return whole, [
-        config(f"{pictures.name}-fold{i}", rows, pictures.images[held_out], pictures.labels[held_out])
-        for i, (rows, held_out) in enumerate(parts, 1)
-    ]
-
-
-# ---------------------------------------------------------------------- what is written
-def _summary(pictures: Pictures, config: RunConfig, store: Path, judged) -> dict:
-    record = read_record(folder_of(store, config))
-    estimate = estimate_from_margins(early_losses(read_record(folder_of(store, ce_config(config)))))
-    names = pictures.class_names
-    suspects = judged[judged["suspect"]]
-    pairs = suspects.groupby(["given", "suggested"]).size().sort_values(ascending=False).head(10)
-    counts = [np.bincount(part["given"], minlength=len(names)).tolist() for part in (judged, suspects)]
-    return {
-        "name": pictures.name,
-        "images": len(judged),
-        "skipped": len(pictures.skipped or {}),
-        "classes": len(names),
-        "profile": config.profile,
-        "seed": config.seed,
-        "estimated_noise_rate": round(estimate.rate, 4),
-        "suspects": len(suspects),
-        "suspect_share": round(len(suspects) / len(judged), 4),
-        "test_accuracy": float(record.epochs()["test_accuracy"].iloc[-1]) if pictures.test else None,
-        "by_class": {name: {"images": n, "suspects": s} for name, n, s in zip(names, *counts, strict=True)},
-        "frequent": [{"given": names[g], "suggested": names[s], "images": int(n)} for (g, s), n in pairs.items()],
-    }
 
 
 def in_words(summary: dict) -> str:
     """The summary as a few lines of text."""
-    if "samples" in summary:
-        return clean_vectors_in_words(summary)
-    lines = [
-        f"{summary['name']}: {summary['images']} images of {summary['classes']} classes"
-        + (f"; {counted(summary['skipped'], 'file')} left out" if summary["skipped"] else ""),
-        f"estimated noise rate: {100 * summary['estimated_noise_rate']:.1f}%",
-        f"suspicious labels: {summary['suspects']} ({100 * summary['suspect_share']:.1f}%)",
-    ]
-    if summary["test_accuracy"] is not None:
-        lines.append(f"test accuracy of the network trained with DLT: {summary['test_accuracy']:.1f}%")
-    if max(summary["estimated_noise_rate"], summary["suspect_share"]) > 0.5:
-        lines.append(
-            "warning: more labels look wrong than right. Unless they are, the networks have learnt too little: train "
-            "for more epochs, or on more pictures"
-        )
-    for pair in summary["frequent"][:5]:
-        lines.append(f"  {pair['images']} labelled {pair['given']} look like {pair['suggested']}")
-    return "\n".join(lines)
-
-
-def _write(request: Request, pictures: Pictures, config: RunConfig, store: Path, judged, summary: dict) -> None:
-    import pandas
-
-    path, output = request.path, request.output
-    names = np.array(pictures.class_names)
-    files = pandas.Series(pictures.sources, dtype=object)  # as text, names that are no UTF-8 would be refused
-    table = judged.assign(file=files, given=names[judged["given"]], suggested=names[judged["suggested"]])
-    table = table[["file", "given", "suggested", "clean_probability", "early_loss", "late_loss", "suspect"]]
-    table = table.rename(columns={"given": "given_label", "suggested": "suggested_label"})
-    ranked = table[table["suspect"]].sort_values("clean_probability", kind="stable")
-    write_atomic(output / "suspects.csv", ranked.drop(columns="suspect").to_csv(index=False, float_format="%.6g"))
-    write_atomic(output / "labels.csv", table.to_csv(index=False, float_format="%.6g"))
-    if pictures.skipped:
-        rows = [{"file": file, "reason": reason} for file, reason in pictures.skipped.items()]
-        write_atomic(output / "skipped.csv", csv_text(rows))
-    write_atomic(output / "summary.json", json.dumps(summary, indent=1) + "\n")
-    write_atomic(output / "summary.txt", in_words(summary) + "\n")
-    galleries = page.write_galleries(output, pictures, ranked)
-    page.write_page(output, pictures, ranked, summary, in_words(summary), galleries)
-    items = page.review_items(output, pictures, ranked)
-    title = f"{summary['name']}: suspicious labels"
-    write_review(output, items, pictures.class_names, title, in_words(summary), data_hash(path))
-    dataset = load(config.dataset, config.profile)
-    about = {
-        "estimated_noise_rate": summary["estimated_noise_rate"],
-        "class_names": list(pictures.class_names),
-        "image_shape": list(pictures.images.shape[1:]),
-        "mean": dataset.mean,
-        "std": dataset.std,
-    }
-    write_model(read_record(folder_of(store, config)), output / "model", about, tested=pictures.test is not None)
+    return of_vectors.in_words(summary) if "samples" in summary else from_scratch.in_words(summary)

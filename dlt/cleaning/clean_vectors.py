@@ -5,6 +5,8 @@ rate of its own (`dlt-auto`) then trains with it, and judges together with the n
 """
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from dlt.cleaning.vectors import Vectors
 from dlt.harness.config import RunConfig, make_config
 from dlt.harness.errors import RunFailed
 from dlt.harness.features import scale
-from dlt.harness.records import find_record, npy_bytes, npz_bytes, write_atomic
+from dlt.harness.records import csv_text, find_record, npy_bytes, npz_bytes, write_atomic
 from dlt.harness.sweep import Job, sweep
 from dlt.harness.training import resolve_device
 
@@ -72,7 +74,7 @@ def _table(vectors: Vectors, judged: np.ndarray, votes: np.ndarray, neighbours: 
 
     names, every = np.array(vectors.class_names, dtype=object), np.arange(len(vectors))
     suggested = judged.argmax(1)
-    return pandas.DataFrame(
+    table = pandas.DataFrame(
         {
             "id": pandas.Series(vectors.ids, dtype=object),
             "given_label": names[vectors.labels],
@@ -83,6 +85,9 @@ def _table(vectors: Vectors, judged: np.ndarray, votes: np.ndarray, neighbours: 
             "kind": kinds(judged, vectors.labels, neighbours),
         }
     )
+    if vectors.pictures is not None:
+        table.insert(1, "file", pandas.Series(vectors.pictures.sources, dtype=object))
+    return table
 
 
 def _summary(vectors: Vectors, judged: np.ndarray, table, rate: float) -> dict:
@@ -124,9 +129,16 @@ def _write(output: Path, vectors: Vectors, judged: np.ndarray, neighbours: Neigh
     write_atomic(output / "judgement.npy", npy_bytes(judged.astype(np.float32)))
     write_atomic(output / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_atomic(output / "summary.txt", in_words(summary) + "\n")
-    shown = [_words(row) for row in vectors.rows or [{"row": name} for name in vectors.ids]]
-    write_exports(output, table, "text", ["; ".join(f"{k}: {v}" for k, v in row.items()) for row in shown])
-    items = [_item(vectors, row, ranked, neighbours, shown) for row in ranked.index]
+    if vectors.pictures is not None:
+        write_exports(output, table)
+        skipped = [{"file": file, "reason": reason} for file, reason in vectors.pictures.listed.skipped.items()]
+        if skipped:
+            write_atomic(output / "skipped.csv", csv_text(skipped))
+        shown = _thumbnails(vectors, ranked.index, neighbours)
+    else:
+        shown = [_words(row) for row in vectors.rows or [{"row": name} for name in vectors.ids]]
+        write_exports(output, table, "text", ["; ".join(f"{k}: {v}" for k, v in row.items()) for row in shown])
+    items = [_item(vectors, row, ranked, neighbours, shown, output) for row in ranked.index]
     title = f"{vectors.name}: suspicious labels"
     write_review(output, items, vectors.class_names, title, in_words(summary), vectors.data_sha256)
 
@@ -136,15 +148,28 @@ def _words(row: dict) -> dict:
     return {str(name): f"{value:.6g}" if isinstance(value, float) else str(value) for name, value in row.items()}
 
 
-def _item(vectors: Vectors, row: int, ranked, neighbours: Neighbours, shown: list[dict]) -> Item:
-    found = ranked.loc[row]
+def _thumbnails(vectors: Vectors, suspects, neighbours: Neighbours) -> dict[int, bytes]:
+    """{row: JPEG or PNG} of the suspects and of the neighbours that stand beside them."""
+    from tqdm import tqdm
+
+    rows = np.unique([*suspects, *neighbours.rows[suspects, :SHOWN_NEIGHBOURS].ravel()]).astype(int).tolist()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = tqdm(pool.map(vectors.pictures.thumbnail, rows), "thumbnails", len(rows), unit="picture")
+        return dict(zip(rows, made, strict=True))
+
+
+def _item(vectors: Vectors, row: int, ranked, neighbours: Neighbours, shown, output: Path) -> Item:
+    """`shown` has of each row its thumbnail, or its fields."""
+    found, pictures = ranked.loc[row], vectors.pictures
     return Item(
         id=vectors.ids[row],
         given=int(vectors.labels[row]),
         suggested=vectors.class_names.index(found["suggested_label"]),
         clean_probability=float(found["clean_probability"]),
         kind=found["kind"],
-        row=shown[row],
+        thumbnail=shown[row] if pictures else None,
+        row=None if pictures else shown[row],
+        link=pictures.link(row, output) if pictures else None,
         neighbours=[
             (vectors.ids[other], int(vectors.labels[other]), shown[other])
             for other in neighbours.rows[row, :SHOWN_NEIGHBOURS]

@@ -21,7 +21,7 @@ def write_exports(
 
     `table` is a pandas DataFrame, a row an item of the data in its order, with the columns id, given_label,
     suggested_label, clean_probability, suspect and kind. `media` is "image", of which Label Studio finds the file at
-    `prefix` and the id, or "text", of which `texts` has one an item. ValueError for another.
+    `prefix` and the column file, or the id, or "text", of which `texts` has one an item. ValueError for another.
     """
     if media not in ("image", "text") or (media == "text") != (texts is not None):
         raise ValueError(f"media: {media!r} must be image, or text with texts")
@@ -42,7 +42,7 @@ def write_exports(
 def _contents(table, texts: Sequence[str] | None, prefix: str) -> list[str]:
     if texts is not None:
         return [shown(str(text)) for text in texts]
-    return [prefix + quote(str(name).encode("utf-8", "surrogateescape")) for name in table["id"]]
+    return [prefix + quote(str(name).encode("utf-8", "surrogateescape")) for name in table.get("file", table["id"])]
 
 
 def _cleanlab(table) -> str:

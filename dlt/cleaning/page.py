@@ -6,7 +6,8 @@ import io
 import os
 from pathlib import Path
 
-from dlt.cleaning.pictures import Pictures, open_picture
+from dlt.cleaning.listing import open_picture
+from dlt.cleaning.pictures import Pictures
 from dlt.cleaning.reasons import SURE
 from dlt.cleaning.review import Item, thumbnail_bytes
 from dlt.harness.records import write_atomic
@@ -49,7 +50,7 @@ def review_items(output: Path, pictures: Pictures, ranked) -> list[Item]:
     classes = {name: label for label, name in enumerate(pictures.class_names)}
     return [
         Item(
-            id=suspect.file,
+            id=pictures.ids[suspect.Index],
             given=classes[suspect.given_label],
             suggested=classes[suspect.suggested_label],
             clean_probability=suspect.clean_probability,

@@ -1,4 +1,4 @@
-"""Read a user's labelled images: a folder with one folder a class, or an .npz archive."""
+"""Read a user's labelled pictures at the size at which a network is trained on them from scratch."""
 
 import os
 import warnings
@@ -8,18 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from dlt.cleaning.listing import Listed, check_enough, in_a_line, list_pictures, readable
 from dlt.harness.arrays import read_arrays
-from dlt.harness.errors import InputError
-
-LEAST_IMAGES = 100  # a network that sees fewer learns too little to doubt a label
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
     """uint8 images (N, H, W, C), int64 labels (N,) in 0..len(class_names)-1, and where each image came from.
 
-    `sources` are the N paths below `root`, or the N row numbers of an archive (`root` is None); `skipped` is
-    {file: why it was left out}; `test` holds the test images and labels that an archive may bring.
+    `sources` are the N paths below `root`, or the N row numbers of an archive (`root` is None), `ids` the names by
+    which decisions know them; `skipped` is {file: why it was left out}; `test` holds the test images and labels that
+    an archive may bring.
     """
 
     name: str
@@ -27,6 +26,7 @@ class Pictures:
     labels: np.ndarray
     class_names: tuple[str, ...]
     sources: list[str]
+    ids: list[str]
     root: Path | None = None
     skipped: dict[str, str] | None = None
     squeezed: int = 0  # pictures that were not square
@@ -36,20 +36,14 @@ class Pictures:
         return len(self.labels)
 
 
-def read_pictures(path: Path, size: int) -> Pictures:
-    """What lies at `path`, at `size` by `size` pixels; smaller images of an archive stay as they are. InputError."""
+def read_pictures(path: Path, size: int, *columns: str | None) -> Pictures:
+    """What lies at `path`, at `size` by `size` pixels; smaller images of an archive stay as they are. InputError.
+
+    `columns` are those of `list_pictures`.
+    """
     path = Path(path)
-    if path.is_dir():
-        pictures = _read_folder(path.resolve(), size)
-    elif path.suffix == ".npz" and path.is_file():
-        pictures = _read_archive(path, size)
-    else:
-        raise InputError(f"path: {path} is neither a folder of class folders nor an .npz file")
-    counts = np.bincount(pictures.labels, minlength=len(pictures.class_names))
-    if len(counts) < 2:
-        raise InputError(f"path: {path} has one class, {pictures.class_names[0]!r}; a wrong label needs another class")
-    if len(pictures) < LEAST_IMAGES:
-        raise InputError(f"path: {path} has {len(pictures)} readable images; at least {LEAST_IMAGES} are needed")
+    pictures = _read_archive(path, size) if path.suffix == ".npz" else _read(list_pictures(path, *columns), size)
+    check_enough(path, pictures.labels, pictures.class_names)
     return pictures
 
 
@@ -58,68 +52,23 @@ def side_of(path: Path) -> int | None:
     return max(read_arrays(path)["images"].shape[1:3]) if Path(path).suffix == ".npz" else None
 
 
-def open_picture(path: Path):
-    """A picture of any size and mode as Pillow's RGB image, turned as its camera says; and whether it is grey."""
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file)
-        if image.mode.startswith("I;16"):  # of 16 bits the upper ones: Pillow would cut off at 255
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return image.convert("RGB"), image.mode in ("1", "L", "LA")
-
-
-def _read_folder(root: Path, size: int) -> Pictures:
+def _read(listed: Listed, size: int) -> Pictures:
     from PIL import Image
     from tqdm import tqdm
 
-    files, skipped = _files(root)
-    if not files:
-        raise InputError(f"path: {root} has no pictures in folders; expected {root.name}/<class>/<picture>")
+    rows = range(len(listed))
     with ThreadPoolExecutor(os.cpu_count()) as pool, warnings.catch_warnings():
         # A picture above Pillow's limit is read, with a warning that would cut into the bar; one twice as large is not.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        read = list(tqdm(pool.map(lambda file: _pixels(file, size), files), "reading", len(files), unit="picture"))
-    good = {}
-    for file, found in zip(files, read, strict=True):
-        name = file.relative_to(root)
-        if isinstance(found, str):
-            skipped[_text(name)] = found
-        else:
-            good[name] = found
-    if not good:
-        first = ": ".join(next(iter(skipped.items())))
-        raise InputError(f"path: none of the {len(files)} pictures in {root} can be read; the first: {first}")
-    folders = sorted({name.parts[0] for name in good})
-    labels = np.array([folders.index(name.parts[0]) for name in good], dtype=np.int64)
-    images = np.stack([found.pixels for found in good.values()])
-    if all(found.grey for found in good.values()):
+        read = list(tqdm(pool.map(lambda row: _pixels(listed, row, size), rows), "reading", len(rows), unit="picture"))
+    good = readable(listed, read)
+    labels, names = listed.numbered(good)
+    images = np.stack([read[row].pixels for row in good])
+    if all(read[row].grey for row in good):
         images = images[..., :1]
-    squeezed = sum(not found.square for found in good.values())
-    names = tuple(map(_text, folders))
-    return Pictures(root.name, images, labels, names, [*map(str, good)], root, skipped, squeezed=squeezed)
-
-
-def _files(root: Path) -> tuple[list[Path], dict[str, str]]:
-    """What to read in the folders of `root`; and {file: why} for what is none: hidden, or a link that leads nowhere."""
-    files, skipped = [], {}
-    for folder in sorted(root.iterdir()):
-        if not folder.is_dir():
-            continue
-        for file in sorted(folder.rglob("*")):
-            name = file.relative_to(root)
-            if file.is_symlink() and not file.exists():
-                skipped[_text(name)] = "a link that leads nowhere"
-            elif file.is_file() and any(part.startswith(".") for part in name.parts):
-                skipped[_text(name)] = "hidden"
-            elif file.is_file():
-                files.append(file)
-    return files, skipped
-
-
-def _text(name) -> str:
-    """A name of the file system with the bytes that are no UTF-8 replaced, so that it can be shown."""
-    return str(name).encode(errors="replace").decode()
+    sources, ids = ([values[row] for row in good] for values in (listed.sources, listed.ids))
+    squeezed = sum(not read[row].square for row in good)
+    return Pictures(listed.name, images, labels, names, sources, ids, listed.root, listed.skipped, squeezed=squeezed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +80,13 @@ class _Read:
     square: bool
 
 
-def _pixels(file: Path, size: int) -> _Read | str:
+def _pixels(listed: Listed, row: int, size: int) -> _Read | str:
     """The picture; or why the file cannot be read."""
     try:
-        image, grey = open_picture(file)
+        image, grey = listed.open(row)
         return _Read(_resized(image, size), grey, image.width == image.height)
     except Exception as error:  # whatever a broken file may do to Pillow
-        return _text(error).splitlines()[0] if str(error) else type(error).__name__
+        return in_a_line(error)
 
 
 def _resized(image, size: int) -> np.ndarray:
@@ -151,7 +100,8 @@ def _read_archive(path: Path, size: int) -> Pictures:
     images = _shrunk(arrays["images"], size)
     test = (_shrunk(arrays["test_images"], size), arrays["test_labels"]) if "test_images" in arrays else None
     names = tuple(map(str, arrays["class_names"]))
-    return Pictures(path.stem, images, arrays["labels"], names, [str(row) for row in range(len(images))], test=test)
+    rows = [str(row) for row in range(len(images))]
+    return Pictures(path.stem, images, arrays["labels"], names, rows, rows, test=test)
 
 
 def _shrunk(images: np.ndarray, size: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Read a user's labelled vectors: embeddings in an archive or in .npy files, or a table of numbers."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import numpy as np
 
 from dlt.cleaning.apply_list import LABELS
 from dlt.cleaning.apply_source import open_source
+from dlt.cleaning.listing import Shown
+from dlt.cleaning.tables import LISTS, picture_column, read_table
 from dlt.harness.arrays import read_archive
 from dlt.harness.errors import InputError
 
-LISTS = (".csv", ".tsv", ".parquet")
 LEAST_SAMPLES = 50
 
 
@@ -19,7 +21,8 @@ class Vectors:
     """float32 features (N, D), int64 labels (N,) in 0..len(class_names)-1, and the `ids` of the N samples.
 
     `scaling` is one of `dlt.harness.features.SCALINGS`; `rows` are the N rows of a table, whole, to be shown;
-    `views` (V, N, D) are what an archive may bring; `data_sha256` is that by which decisions are known to fit.
+    `views` (V, N, D) are what an archive may bring, or augmented pictures gave; `data_sha256` is that by which
+    decisions are known to fit.
     """
 
     name: str
@@ -31,14 +34,18 @@ class Vectors:
     data_sha256: str
     rows: list[dict] | None = None
     views: np.ndarray | None = None
+    pictures: Shown | None = None  # of which the features are
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def is_vectors(path: Path) -> bool:
-    """Whether what lies at `path` is for `read_vectors`: a list, .npy, or an archive that has features."""
+    """Whether what lies at `path` is for `read_vectors`: a list of no pictures, .npy, or an archive with features."""
     path = Path(path)
+    if path.suffix in LISTS and path.is_file():
+        with suppress(InputError):  # `read_vectors` says it better
+            return picture_column(read_table(path, rows=100)) is None
     if path.suffix == ".npz" and path.is_file():
         return "features" in read_archive(path, ("features", "images"))
     return path.suffix in (*LISTS, ".npy")
@@ -102,16 +109,8 @@ def _from_arrays(path: Path, arrays: dict, sha256: str) -> Vectors:
 
 def _read_table(path: Path, label: str | None, id_column: str | None) -> Vectors:
     """The numeric columns of a table; all columns are kept to be shown."""
-    import pandas
-
     source = open_source(path, label, id_column)
-    try:
-        if path.suffix == ".parquet":
-            table = pandas.read_parquet(path)
-        else:
-            table = pandas.read_csv(path, sep=None if path.suffix == ".csv" else "\t", engine="python")
-    except Exception as error:  # whatever a broken file may do to pandas
-        raise InputError(f"path: {path} cannot be read ({str(error).splitlines()[0]})") from None
+    table = read_table(path)
     label = label or next(name for name in LABELS if name in table.columns)
     inputs = table.drop(columns=[label, *([id_column] if id_column else [])])
     numbers = inputs.select_dtypes("number")

@@ -1,0 +1,27 @@
+"""A user's list as a table: read by pandas, and whether it lists pictures."""
+
+from pathlib import Path
+
+from dlt.harness.errors import InputError
+
+LISTS = (".csv", ".tsv", ".parquet")
+PICTURES = ("path", "file", "filename", "image", "picture")  # columns that are taken for the paths of pictures
+
+
+def read_table(path: Path, rows: int | None = None):
+    """The list at `path`, or its first `rows`, as a pandas DataFrame; InputError for what is none."""
+    import pandas
+
+    try:
+        if path.suffix == ".parquet":
+            return pandas.read_parquet(path)
+        return pandas.read_csv(path, sep=None if path.suffix == ".csv" else "\t", engine="python", nrows=rows)
+    except Exception as error:  # whatever a broken file may do to pandas
+        raise InputError(f"path: {path} cannot be read ({str(error).splitlines()[0]})") from None
+
+
+def picture_column(table) -> str | None:
+    """The column of the paths of pictures; None where there is none, and where decimals say that it has features."""
+    if len(table.select_dtypes("floating").columns):
+        return None
+    return next((name for name in PICTURES if name in table.columns and table[name].dtype.kind not in "iuf"), None)
