@@ -187,6 +187,14 @@ def test_bad_tables(tmp_path, columns, options, line):
         ({"features": np.zeros((150, 2, 3))}, "features"),
         ({"features": np.zeros((20, 6)), "labels": np.arange(20) % 3}, "20 samples; at least 50"),
         ({"features": np.array([{}] * 150, dtype=object)}, "archive of plain arrays"),
+        ({"features": np.where(np.eye(150, 6) > 0, 1e300, 1.0)}, "1e+300 is too large"),
+        ({"labels": np.full(150, np.nan)}, "labels of float64"),
+        ({"labels": np.arange(150) > 70}, "labels of bool"),
+        ({"labels": np.arange(200) % 3}, "must be 150 whole numbers"),
+        ({"labels": np.arange(150) % 3 - 1}, "labels"),
+        ({"views": np.zeros((2, 3))}, "views are float64 (2, 3); must be numbers (V, 150, 6)"),
+        ({"views": np.full((2, 150, 6), np.nan)}, "views are NaN"),
+        ({"scaling": np.array("odd")}, "scaling is 'odd'"),
     ],
 )
 def test_bad_archives_are_one_line(tmp_path, capsys, arrays, line):
@@ -196,7 +204,7 @@ def test_bad_archives_are_one_line(tmp_path, capsys, arrays, line):
     assert main(["clean", str(tmp_path / "bad.npz"), "--output", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
-    assert any(part in error for part in line.split("|"))
+    assert any(part in error for part in line.split("|")), error
 
 
 @pytest.mark.parametrize(

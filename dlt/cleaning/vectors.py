@@ -12,8 +12,10 @@ from dlt.cleaning.listing import Shown
 from dlt.cleaning.tables import LISTS, picture_column, read_table
 from dlt.harness.arrays import read_archive
 from dlt.harness.errors import InputError
+from dlt.harness.features import SCALINGS
 
 LEAST_SAMPLES = 50
+MOST = 1e18  # of a feature's absolute value: its square is still a float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +145,12 @@ def _checked(path: Path, vectors: Vectors) -> Vectors:
             f"path: {path}: {int((~finite).sum())} features are NaN or infinite; the first in row {row}, "
             f"column {column}"
         )
+    if (largest := np.abs(vectors.features.astype(np.float64)).max()) > MOST:
+        raise InputError(f"path: {path}: a feature of {largest:.3g} is too large; at most {MOST:g}: scale them first")
+    if vectors.scaling not in SCALINGS:
+        raise InputError(f"path: {path}: scaling is {vectors.scaling!r}; must be one of {', '.join(SCALINGS)}")
+    if vectors.views is not None:
+        _check_views(path, vectors.views, vectors.features.shape)
     counts = np.bincount(vectors.labels, minlength=len(vectors.class_names))
     if (counts > 0).sum() < 2:
         name = vectors.class_names[int(counts.argmax())]
@@ -155,3 +163,11 @@ def _checked(path: Path, vectors: Vectors) -> Vectors:
     if vectors.scaling == "unit" and vectors.features.shape[1] < 2:
         raise InputError(f"path: {path}: features of one number have no direction; give scaling='standard' with them")
     return vectors
+
+
+def _check_views(path: Path, views: np.ndarray, shape: tuple[int, int]) -> None:
+    if views.ndim != 3 or views.shape[1:] != shape or views.dtype.kind not in "fiu" or not len(views):
+        needed = f"(V, {shape[0]}, {shape[1]})"
+        raise InputError(f"path: {path}: views are {views.dtype} {views.shape}; must be numbers {needed}")
+    if not np.isfinite(views).all() or np.abs(views.astype(np.float64)).max() > MOST:
+        raise InputError(f"path: {path}: views are NaN, infinite or beyond {MOST:g}")
