@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pandas
 import pytest
+import torch
 
 from dlt.__main__ import main
+from dlt.cleaning import hoc
 from dlt.cleaning.neighbours import Neighbours, judgement, nearest
 from dlt.cleaning.reasons import by_class, expected_among_first, kinds
 from dlt.cleaning.vectors import read_vectors
@@ -49,7 +51,53 @@ def test_votes_and_rate_by_hand():
         votes = [sum(labels[other] == label for other in expected) / 5 for label in range(3)]
         assert neighbours.votes(labels, 3)[row].tolist() == votes
     most = neighbours.votes(labels, 3).argmax(1)
-    assert neighbours.rate(labels, 3) == np.mean(most != labels) == pytest.approx(0.1, abs=0.03)
+    assert neighbours.disagreement(labels, 3) == np.mean(most != labels) == pytest.approx(0.1, abs=0.03)
+    assert neighbours.rate(labels, 3) == pytest.approx(0.1, abs=0.03)
+
+
+def test_what_hoc_counts_and_expects_by_loops():
+    draws = np.random.default_rng(0)
+    triples = draws.integers(0, 3, (3, 40))
+    counts = np.zeros((3, 3, 3))
+    for a, b, c in triples.T:
+        counts[a, b, c] += 1 / 40
+    for found, axes in zip(hoc.counted(*triples, 3), ((1, 2), 2, ()), strict=True):
+        np.testing.assert_allclose(found, counts.sum(axes))
+    p, transition = draws.dirichlet(np.ones(3)), draws.dirichlet(np.ones(3), 3)
+    c1, c2, c3 = hoc.expected(torch.from_numpy(p), torch.from_numpy(transition))
+    for a in range(3):
+        assert c1[a] == pytest.approx(sum(p[m] * transition[m, a] for m in range(3)))
+        for b in range(3):
+            assert c2[a, b] == pytest.approx(sum(p[m] * transition[m, a] * transition[m, b] for m in range(3)))
+            for c in range(3):
+                three = sum(p[m] * transition[m, a] * transition[m, b] * transition[m, c] for m in range(3))
+                assert c3[a, b, c] == pytest.approx(three)
+
+
+def test_hoc_finds_a_transition_matrix():
+    """Where neighbours do share their true class, p and T come back."""
+    draws = np.random.default_rng(0)
+    p, transition = np.array([0.2, 0.3, 0.5]), np.array([[0.9, 0.1, 0.0], [0.1, 0.7, 0.2], [0.0, 0.4, 0.6]])
+    true = draws.choice(3, 20000, p=p)
+    labels, first, second = ((draws.random((20000, 1)) > transition.cumsum(1)[true]).sum(1) for _ in range(3))
+    shares, found = hoc.estimate(labels, first, second, 3)
+    np.testing.assert_allclose(shares, p, atol=0.03)
+    np.testing.assert_allclose(found, transition, atol=0.05)
+    again = hoc.estimate(labels, first, second, 3)
+    assert np.array_equal(shares, again[0])
+    assert np.array_equal(found, again[1])
+
+
+def test_the_rate_is_the_smaller_and_many_classes_have_the_votes_alone(monkeypatch):
+    features, labels, _ = data()
+    neighbours = nearest(features)
+    monkeypatch.setattr(hoc, "estimate", lambda *_: (np.full(3, 1 / 3), 0.99 * np.eye(3)))
+    assert neighbours.rate(labels, 3) == pytest.approx(0.01)
+    monkeypatch.setattr(hoc, "estimate", lambda *_: (np.full(3, 1 / 3), 0.1 * np.eye(3)))
+    assert neighbours.rate(labels, 3) == neighbours.disagreement(labels, 3)
+    monkeypatch.setattr(hoc, "MOST_CLASSES", 2)
+    monkeypatch.setattr(hoc, "estimate", None)
+    assert neighbours.rate(labels, 3) == neighbours.disagreement(labels, 3)
 
 
 def test_fewer_samples_than_voters():
