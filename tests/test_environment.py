@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).parents[1]
 DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "IPython": "ipython"}
-BROUGHT_ALONG = {"pillow"}  # by torchvision
+BROUGHT_ALONG = {"pillow", "huggingface_hub"}  # by torchvision, by timm
 NOTEBOOKS = {"ipython", "nbclient", "nbconvert", "nbformat"}  # brought along by jupyter
 FOR_AN_EXTRA = {
     "dlt/artifact/notebook.py": NOTEBOOKS,

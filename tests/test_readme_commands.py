@@ -3,8 +3,11 @@
 import shutil
 import sys
 
+import numpy as np
+import pandas
 import pytest
-from handmade import SHORT, words
+from handmade import SHORT, quadrants, words
+from PIL import Image
 from readme import COMMANDS, command, python
 from sklearn.datasets import load_wine
 
@@ -20,6 +23,7 @@ MORE = {
     "./reproduce.sh evaluate runs/digits": None,
     "./reproduce.sh estimate --profile digits --dataset mine.npz": [*TRAIN, "--setting", "early_epoch=1"],
     "./reproduce.sh clean my-pictures/": None,
+    "./reproduce.sh clean shots.csv": ["--backbone", "none", "--profile", "digits", "--epochs", "6", "--device", "cpu"],
     "./reproduce.sh clean mine.npz": ["--profile", "digits", "--epochs", "6", "--device", "cpu"],
     "./reproduce.sh clean wine.csv": ["--epochs", "6", "--device", "cpu"],
     "./reproduce.sh apply": None,
@@ -46,6 +50,10 @@ def here(tmp_path, monkeypatch, stores, tiny):
     shutil.copy(tiny, "mine.npz")
     wine = load_wine(as_frame=True)
     wine.data.assign(label=wine.target).to_csv("wine.csv", index=False)
+    images, labels = quadrants(120, np.random.default_rng(0))
+    for row, image in enumerate(images):
+        Image.fromarray(image).save(f"{row}.png")
+    pandas.DataFrame({"file": [f"{row}.png" for row in range(120)], "label": labels}).to_csv("shots.csv", index=False)
     (tmp_path / "my_method.py").write_text(python("class SmallLoss"))
     yield tmp_path
     sys.modules.pop("my_method", None)
