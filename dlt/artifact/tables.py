@@ -122,9 +122,10 @@ def _lines(table: Table, frame: "pandas.DataFrame", comparison: str) -> list[lis
     """Our accuracies of every method and metric, and under them the comparison, where there is one."""
     cells = {(cell.method, cell.paper_dataset, cell.noise, cell.rate, cell.metric): cell for cell in frame.itertuples()}
     seeds = frame["n"].max()
+    metrics = {"last": METRICS["last"]} if table.brief else METRICS
     lines = []
     for method in table.rows:
-        for metric, label in METRICS.items():
+        for metric, label in metrics.items():
             row = [cells[method, *column, metric] for column in table.columns]
             name = table.rows[method] if metric == "last" else ""
             lines.append([name, label, *(with_deviation(cell.mean, cell.std, cell.n, seeds) for cell in row)])
@@ -132,7 +133,15 @@ def _lines(table: Table, frame: "pandas.DataFrame", comparison: str) -> list[lis
             compared = [_compared(cell, comparison, itself) for cell in row]
             if any(compared):
                 lines.append(["", comparison, *compared])
+        if table.brief:
+            lines.append(["", "work", *_works(table, frame["profile"].iloc[0], method)])
     return lines
+
+
+def _works(table: Table, profile: str, method: str) -> list[str]:
+    """What a run of each column costs, in CE-epochs, by the cost model."""
+    configs = [table.config(profile, method, column, 1) for column in table.columns]
+    return [f"{config.cost:.0f}" if config else "" for config in configs]
 
 
 def _compared(cell, comparison: str, itself: bool) -> str:
@@ -167,6 +176,8 @@ def _notes(table: Table, profile: str, frame: "pandas.DataFrame", comparison: st
             f"Gain: points over the Last of {table.rows[table.baseline]} in the same column (ours: with the same seeds)"
             f"{why}."
         )
+    if table.brief:
+        notes.append("Work: of a run, in epochs of cross-entropy training, by the cost model.")
     notes += table.notes
     if frame["n"].any():
         notes.append(_compute(frame))

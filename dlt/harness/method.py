@@ -33,6 +33,7 @@ METHODS = {
     "co-teaching": ("baselines.sieves:CoTeaching", {}),
     "pes": ("baselines.pes:PES", {}),
     "ssr": ("baselines.ssr:SSR", {}),
+    "mlnt": ("baselines.mlnt:MLNT", {}),
     "dlt-last-epoch": ("dlt.algorithm:DLT", {"strategy": "last-epoch"}),
     "dlt-window": ("dlt.algorithm:DLT", {"strategy": "window"}),
     "dlt-auto": ("dlt.calibrated:CalibratedDLT", {"strategy": "window"}),
