@@ -27,6 +27,24 @@ METHOD_STYLES = {
     "dlt-last-epoch": ("#56B4E9", (0, (10, 1.5))),
     "dlt-window": ("#0072B2", "-"),
     "dividemix-dlt": ("#0072B2", "-"),
+    "dlt-auto": ("#0072B2", (0, (4, 1))),
+    "co-teaching": ("#E69F00", (0, (1, 1))),
+    "elr": ("#009E73", (0, (5, 1))),
+    "elr-plus": ("#009E73", "-"),
+    "cores2": ("#CC79A7", (0, (5, 1))),
+    "pes": ("#D55E00", (0, (2, 1))),
+    "ssr": ("#D55E00", (0, (1, 1))),
+    "sop": ("#56B4E9", (0, (2, 1))),
+    "sop-plus": ("#56B4E9", "-"),
+    "eps-softmax": ("#000000", (0, (5, 1))),
+    "mlnt": ("#000000", "-"),
+}
+# Of points: those of a colour are told apart by their shapes.
+METHOD_MARKERS = {
+    "dlt-auto": "*",
+    "dlt-last-epoch": "d",
+    **dict.fromkeys(("co-teaching", "elr", "cores2", "pes", "sop", "eps-softmax"), "s"),
+    **dict.fromkeys(("elr-plus", "ssr", "sop-plus", "mlnt"), "^"),
 }
 OTHER_STYLE = ("#777777", (0, (3, 1, 1, 1)))
 # Blue, vermillion and green of the same; dashes and hatches tell them apart in grey.
@@ -82,13 +100,25 @@ def log_scale(panel: "Axes", which: str, ticks: list[float]) -> None:
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
-def method_legend(figure: "Figure", names: dict[str, str], **look) -> None:
-    """Below all panels, the style of each {method: its name}."""
+def method_legend(figure: "Figure", names: dict[str, str], points: bool = False) -> None:
+    """Below all panels, the line of each {method: its name}, or its point."""
     from matplotlib.lines import Line2D
 
-    styles = [METHOD_STYLES.get(method, OTHER_STYLE) for method in names]
-    lines = [Line2D([], [], color=color, linestyle=line, linewidth=1.4, **look) for color, line in styles]
-    figure.legend(lines, names.values(), loc="outside lower center", ncols=min(len(names), 4) or 1, handlelength=3.2)
+    marks = []
+    for method in names:
+        color, line = METHOD_STYLES.get(method, OTHER_STYLE)
+        look = {"linestyle": "", **point_style(method)} if points else {"linestyle": line, "linewidth": 1.4}
+        marks.append(Line2D([], [], color=color, **look))
+    across, length = (6, 1) if points else (4, 3.2)
+    figure.legend(
+        marks, names.values(), loc="outside lower center", ncols=min(len(names), across) or 1, handlelength=length
+    )
+
+
+def point_style(method: str) -> dict:
+    """Shape and size of a method's point."""
+    marker = METHOD_MARKERS.get(method, "o")
+    return {"marker": marker, "markersize": 9 if marker == "*" else 5}
 
 
 def mark(panel: "Axes", epoch: float, words: str, height: float = 1.0) -> None:

@@ -164,6 +164,7 @@ ROWS_SINCE = {  # DivideMix, and ours
     "sop": "SOP",
     "sop-plus": "SOP+",
     "eps-softmax": "ε-softmax",
+    "mlnt": "MLNT",
     "dlt-auto": "DLT, told no rate (ours)",
 }
 # What the paper does not have: labels that people gave, and noise that depends on the image. Its own columns have the

@@ -22,13 +22,15 @@ class Target:
 
 
 def _accuracies(table: experiments.Table) -> Target:
-    """A table of accuracies, with their curves."""
+    """A table of accuracies, with their curves; where there are too many methods for these, `cost` is the picture."""
 
     def write(profile, seeds, stores, folder):
         frame = tables.collect(table, profile, seeds, stores)
         text = tables.text(table, profile, frame)
         written = printing.write(text, profile, frame, folder)
-        return printing.to_markdown(text), written + curves.accuracy_curves(table, profile, seeds, stores, folder)
+        if not table.brief:
+            written += curves.accuracy_curves(table, profile, seeds, stores, folder)
+        return printing.to_markdown(text), written
 
     return Target(table.name, table.title, table.runs, write)
 

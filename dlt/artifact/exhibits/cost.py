@@ -1,4 +1,4 @@
-"""What accuracy costs: Last of every method of Table 1 against its work. No exhibit of the paper."""
+"""What accuracy costs: Last of every method against its work, those since the paper too. No exhibit of the paper."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,10 @@ from dlt.artifact.drawing import (
     method_legend,
     new_figure,
     not_run,
+    point_style,
     write_figure,
 )
-from dlt.artifact.experiments import TABLES, headings
+from dlt.artifact.experiments import TABLES, Column, headings
 from dlt.harness.config import RunConfig
 from dlt.harness.records import find_record
 
@@ -24,22 +25,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TITLE = "accuracy against work, and which methods nothing cheaper beats"
-TABLE = TABLES["table1"]
-WORK_TICKS = [60, 100, 200, 300, 500, 1000, 2000]
+TABLE = TABLES["beyond"]
+ACROSS = 4
+WORK_TICKS = [60, 100, 200, 300, 500, 1000, 2000, 5000]
 CLAIMS = ()
 
 
 def runs(profile: str, seed: int) -> dict[str, RunConfig]:
-    """Those of Table 1."""
+    """Those of the table beyond the paper, which has the columns of Table 1."""
     return {run.name: run for run in TABLE.runs(profile, [seed])}
 
 
 def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> tuple[str, list[Path]]:
     """A panel for each column: work in CE-epochs and test error, both on a log scale, and the Pareto front."""
     frame = collect_costs(profile, seeds, stores)
-    with new_figure(10, 6) as figure:
-        panels = figure.subplots(2, 3, sharex=True, sharey="row")
-        for panel, column, heading in zip(panels.flat, TABLE.columns, headings(TABLE.columns), strict=True):
+    columns = _shown_columns(profile)
+    with new_figure(11, 2.5 * len(columns) / ACROSS + 1.2) as figure:
+        panels = figure.subplots(len(columns) // ACROSS, ACROSS, sharex=True, sharey="row")
+        for panel, column, heading in zip(panels.flat, columns, headings(columns), strict=True):
             panel.set_title(heading, loc="left", fontweight="bold")
             _draw(panel, frame[(frame["noise"] == column.noise) & (frame["rate"] == column.rate)])
         for row in panels:
@@ -49,7 +52,7 @@ def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> t
         for panel in panels[:, 0]:
             panel.set_ylabel("test error, Last (%)")
         drawn = [method for method in TABLE.methods if method in set(frame["method"])]
-        method_legend(figure, {method: TABLE.rows[method] for method in drawn}, marker="o", markersize=5)
+        method_legend(figure, {method: TABLE.rows[method] for method in drawn}, points=True)
         count = int(frame["n"].max()) if len(frame) else 0
         caption(
             figure,
@@ -58,6 +61,13 @@ def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> t
             f"{TABLE.describe(profile, count, 'mean and range')}",
         )
         return "", write_figure(figure, frame, Path(folder) / profile / "cost")
+
+
+def _shown_columns(profile: str) -> list[Column]:
+    """Whole rows of panels: Table 1's columns and two more, which the profile has."""
+    there = [column for column in TABLE.columns if TABLE.config(profile, "ce", column, 1)]
+    own = [column for column in there if column.noise in ("human-worse", "human-aggre")] or there[6:]
+    return there[:6] + own[-2:]
 
 
 def collect_costs(profile: str, seeds: list[int], stores: list[Path]) -> "pandas.DataFrame":
@@ -96,7 +106,8 @@ def _draw(panel: "Axes", part: "pandas.DataFrame") -> None:
     for cell in part.itertuples():
         color, _ = METHOD_STYLES.get(cell.method, OTHER_STYLE)
         spread = [[cell.max - cell.mean], [cell.mean - cell.min]]
-        panel.errorbar(cell.work, 100 - cell.mean, spread, fmt="o", markersize=5, color=color, elinewidth=0.8)
+        look = {"linestyle": "", "color": color, "elinewidth": 0.8, **point_style(cell.method)}
+        panel.errorbar(cell.work, 100 - cell.mean, spread, **look)
 
 
 def _scale(row: list["Axes"]) -> None:
