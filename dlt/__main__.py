@@ -12,7 +12,7 @@ from dlt.harness.errors import InputError, ProcessLost, RunFailed
 TARGETS = (
     *(f"table{i}" for i in range(1, 6)),
     *(f"figure{i}" for i in range(1, 8)),
-    *("ablations", "cost", "beyond", "all"),
+    *("ablations", "cost", "parts", "beyond", "all"),
 )
 
 # What becomes of a run that failed so.

@@ -9,7 +9,7 @@ import pytest
 
 from dlt.__main__ import TARGETS as NAMES
 from dlt.artifact import reproduce
-from dlt.artifact.exhibits import EXHIBITS, ablations, cost, figure1, figure3, figure4, figure7
+from dlt.artifact.exhibits import EXHIBITS, ablations, cost, figure1, figure3, figure4, figure7, parts
 from dlt.artifact.exhibits.common import found, plain_losses
 from dlt.artifact.targets import TARGETS
 from dlt.harness import settings
@@ -50,7 +50,7 @@ def test_figures_are_drawn_and_have_their_numbers(store, name, tmp_path):
     assert len(pandas.read_csv(tmp_path / f"a/digits/{name}.csv")) > 5
 
 
-@pytest.mark.parametrize("name", [*FIGURES, "table5", "ablations"])
+@pytest.mark.parametrize("name", [*FIGURES, "table5", "ablations", "parts"])
 def test_without_records_nothing_crashes(store, name, tmp_path):
     _, written = TARGETS[name].write("digits", [1, 2], [tmp_path / "empty"], tmp_path)
     assert all(path.stat().st_size for path in written)
@@ -153,6 +153,16 @@ def test_the_cost_figure_has_work_and_front(write_run, tmp_path):
     assert frame["front"].to_dict() == {"ce": False, "sce": True, "dividemix": False, "dlt-window": True}
     assert frame["work"]["ce"] == settings.SETTINGS["digits", "digits"].epochs
     assert frame["work"]["dividemix"] > frame["work"]["dlt-window"] > frame["work"]["ce"]
+
+
+def test_the_parts_are_what_they_say(tmp_path):
+    """Each alone, both, and what each differs by; of w what the run found."""
+    runs = parts.runs("digits", 1)
+    options = [(run.method, run.method_config.get("average"), run.method_config.get("rate")) for run in runs.values()]
+    both, teacher, anew = ("dlt-auto", 0.99, "epochs"), ("dlt-auto", 0.99, "assumed"), ("dlt-auto", 0.0, "epochs")
+    assert options == 4 * [("dlt-window", None, None), anew, teacher, both]
+    frame = parts.collect_parts("digits", [1], [tmp_path])
+    assert (len(frame), frame["n"].sum()) == (16, 0)
 
 
 @pytest.mark.parametrize("exhibit", EXHIBITS)

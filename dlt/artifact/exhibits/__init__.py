@@ -13,7 +13,8 @@ from dlt.artifact.exhibits import (
     figure5,
     figure6,
     figure7,
+    parts,
     table5,
 )
 
-EXHIBITS = (table5, figure1, figure2, figure3, figure4, figure5, figure6, figure7, ablations, cost)
+EXHIBITS = (table5, figure1, figure2, figure3, figure4, figure5, figure6, figure7, ablations, cost, parts)
