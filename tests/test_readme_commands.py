@@ -21,6 +21,7 @@ MORE = {
     "./reproduce.sh test": None,
     "./reproduce.sh train --method dlt-window --profile digits --noise symmetric": None,
     "./reproduce.sh evaluate runs/digits": None,
+    "./reproduce.sh evaluate checkpoints/digits": None,
     "./reproduce.sh estimate --profile digits --dataset mine.npz": [*TRAIN, "--setting", "early_epoch=1"],
     "./reproduce.sh clean my-pictures/": None,
     "./reproduce.sh clean shots.csv": ["--backbone", "none", "--profile", "digits", "--epochs", "6", "--device", "cpu"],
@@ -69,7 +70,11 @@ def test_it_runs(line, here):
 
 
 def test_a_run_and_what_can_be_done_with_it(here, capsys):
-    train, evaluate, export = command("train", "0.5"), command("evaluate"), command("export")
+    train, evaluate, export = (
+        command("train", "0.5"),
+        command("evaluate", "runs/digits/digits-symmetric0.5-dlt-window-s1-<hash>"),
+        command("export"),
+    )
     assert main([*train[1:], *TRAIN]) == 0
     (folder,) = here.glob(evaluate[2].replace("<hash>", "*"))
     assert main(["evaluate", str(folder), "--device", "cpu"]) == 0

@@ -6,6 +6,7 @@ from dlt.artifact import shipping
 from dlt.artifact.experiments import reported_seeds
 from dlt.artifact.targets import TARGETS
 from dlt.harness.records import CHECKPOINTS, ROOT, read_record
+from dlt.harness.training import evaluate
 
 FOLDERS = sorted(path.parent for path in CHECKPOINTS.glob("*/*/run.json"))
 
@@ -35,3 +36,13 @@ def test_committed_tables_are_those_of_the_records(path, tmp_path):
         path.parent.name, reported_seeds(path.parent.name, [CHECKPOINTS]), [CHECKPOINTS], tmp_path
     )
     assert path.read_text() == text
+
+
+def test_weights_that_are_shipped_give_the_accuracy_of_their_record():
+    """Of the headline runs on digits; those on CIFAR-10 need its images."""
+    folders = [path.parent for path in CHECKPOINTS.glob("digits/*/weights.safetensors")]
+    assert {folder.name for folder in folders} <= shipping.headline_runs()
+    assert len(folders) == 2
+    for folder in folders:
+        last = read_record(folder).epochs()["test_accuracy"].iloc[-1]
+        assert evaluate(folder, "cpu")["test_accuracy"] == pytest.approx(last, abs=0.21)  # one image, on another CPU
