@@ -3,6 +3,7 @@
 import json
 
 from dlt.harness.errors import InputError
+from dlt.harness.own_code import is_own
 
 
 def _pairs(field: str, texts: list[str]) -> dict:
@@ -46,7 +47,8 @@ def _noise(options) -> tuple[str, float]:
         if noise != "human" or not options.labels:
             raise InputError("labels: --noise human and --labels go together, for example --noise human --labels worse")
         noise = f"human-{options.labels}"
-    if options.noise_rate is None and noise in ("symmetric", "asymmetric", "asymmetric-block5", "instance"):
+    needs_rate = noise in ("symmetric", "asymmetric", "asymmetric-block5", "instance") or is_own(noise)
+    if options.noise_rate is None and needs_rate:
         raise InputError(f"noise-rate: give one with --noise {noise}, or --noise none")
     return noise, options.noise_rate or 0.0
 

@@ -225,6 +225,7 @@ def attempt(
     `report` is given the row of every epoch.
     """
     from dlt.harness.training import train
+    from dlt.harness.user_errors import is_of_device
 
     for method in METHODS:  # at once: a file edited during a sweep must not change its later runs
         load_method(method)
@@ -242,12 +243,7 @@ def attempt(
         return str(error)
     except Exception as error:
         reason = traceback.format_exc().strip()
-        return DeviceLost(reason) if _is_of_device(error) else reason
-
-
-def _is_of_device(error: Exception) -> bool:
-    """Whether CUDA itself failed, after which its context answers every call of the process with an error."""
-    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+        return DeviceLost(reason) if is_of_device(error) else reason
 
 
 class Bar:
