@@ -259,11 +259,10 @@ def _bench_more(options) -> None:
 
 
 def status(options) -> None:
+    from dlt.artifact.selection import seeds_of
     from dlt.artifact.status import status
 
-    if options.seeds < 1:
-        raise InputError(f"seeds: {options.seeds} is not at least 1")
-    print(status(options.profile, options.seeds))
+    print(status(options.profile, seeds_of(options.seeds)))
 
 
 def claims(options) -> None:

@@ -25,10 +25,10 @@ noisy-labels train --help        one run; also: clean, evaluate, estimate, expor
 The shipped records and the notebooks are in the repository."""
 
 
-def status(profile: str, seeds: int) -> str:
-    """What each target misses in a profile, seeds 1 to `seeds`; then every run in runs/, whosever it is."""
+def status(profile: str, seeds: list[int]) -> str:
+    """What each target misses in a profile with these seeds; then every run in runs/, whosever it is."""
     profile = resolve_profile(profile, resolve_device("auto").type)
-    return "\n".join([*_of_targets(profile, list(range(1, seeds + 1))), "", *_of_runs(records.RUNS)])
+    return "\n".join([*_of_targets(profile, seeds), "", *_of_runs(records.RUNS)])
 
 
 def _of_targets(profile: str, seeds: list[int]) -> list[str]:

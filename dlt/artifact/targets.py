@@ -19,9 +19,10 @@ class Target:
     title: str
     runs: Callable[[str, list[int]], list[RunConfig]]
     write: Callable[[str, list[int], list[Path], Path], tuple[str, list[Path]]]
+    table: experiments.Table | None = None  # of accuracies
 
 
-def _accuracies(table: experiments.Table) -> Target:
+def accuracies(table: experiments.Table) -> Target:
     """A table of accuracies, with their curves."""
 
     def write(profile, seeds, stores, folder):
@@ -30,7 +31,7 @@ def _accuracies(table: experiments.Table) -> Target:
         written = printing.write(text, profile, frame, folder)
         return printing.to_markdown(text), written + curves.accuracy_curves(table, profile, seeds, stores, folder)
 
-    return Target(table.name, table.title, table.runs, write)
+    return Target(table.name, table.title, table.runs, write, table)
 
 
 def _exhibit(module: ModuleType) -> Target:
@@ -43,7 +44,7 @@ def _runs(module: ModuleType, profile: str, seeds: list[int]) -> list[RunConfig]
     return [*{config.name: config for config in runs}.values()]
 
 
-_PAPERS = [_accuracies(table) for name, table in experiments.TABLES.items() if name != "beyond"]
+_PAPERS = [accuracies(table) for name, table in experiments.TABLES.items() if name != "beyond"]
 TARGETS = {
-    target.name: target for target in (*_PAPERS, *map(_exhibit, EXHIBITS), _accuracies(experiments.TABLES["beyond"]))
+    target.name: target for target in (*_PAPERS, *map(_exhibit, EXHIBITS), accuracies(experiments.TABLES["beyond"]))
 }

@@ -68,6 +68,8 @@ def train(
             if distributed.rank() == 0:
                 stack.enter_context(records.locked(folder))
                 _check_disk(run, folder)
+            if records.read_record(folder) is not None:  # by another process, since we last looked
+                return
         yield from _train_locked(run, folder, checkpoint_seconds)
 
 
