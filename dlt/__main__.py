@@ -141,6 +141,16 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--profile", default="auto", help="of the targets: digits, mini, short, paper or auto")
     command.add_argument("--seeds", help="of the targets: seeds 1 to N, or a list like 1,2,5")
 
+    command = subparsers.add_parser("compare", help="runs side by side: paired differences over seeds, curves, work")
+    command.set_defaults(run=commands.compare)
+    command.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a method's name, a run's folder, a folder of runs or a glob; the first is compared with each other",
+    )
+    command.add_argument("--output", type=Path, help="the folder to write (default: runs/compared)")
+
     command = subparsers.add_parser("notebooks", help="execute the notebooks in place, write figures/report.html")
     command.set_defaults(run=commands.notebooks)
 

@@ -265,6 +265,16 @@ def status(options) -> None:
     print(status(options.profile, seeds_of(options.seeds)))
 
 
+def compare(options) -> None:
+    from dlt.artifact.compare import compare
+    from dlt.artifact.finding import find_runs
+    from dlt.harness.places import shown
+    from dlt.harness.records import CHECKPOINTS, RUNS
+
+    text, written = compare(find_runs(options.runs, [RUNS, CHECKPOINTS]), options.output or RUNS / "compared")
+    print(f"{text}\nwritten: {', '.join(shown(path) for path in written)}")
+
+
 def claims(options) -> None:
     from dlt.artifact.claims import to_markdown
     from dlt.harness.places import require_checkout

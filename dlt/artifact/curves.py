@@ -139,7 +139,7 @@ def draw_panels(figure: "Figure", panels: list[Panel], styles: dict[str, tuple])
     for place in range(len(panels), down * across):  # the grid has room for more: the panel above gets the epochs
         axes.flat[place].set_axis_off()
         axes.flat[place - across].tick_params(labelbottom=True)
-        axes.flat[place - across].set_xlabel("epoch")
+        axes.flat[place - across].set_xlabel("epoch", visible=True)
 
 
 def _drop_after(profile: str, column: Column) -> int:
