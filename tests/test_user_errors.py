@@ -7,6 +7,9 @@ from handmade import words
 
 from dlt.__main__ import main
 from dlt.harness import records
+from dlt.harness.config import make_config
+from dlt.harness.errors import InputError
+from dlt.harness.training import train
 from dlt.harness.user_errors import TRACEBACK
 
 HEAD = """\
@@ -53,7 +56,7 @@ def run(own_modules, stores, tiny, monkeypatch, capsys):
     """Train with the user's file; exit code and the last line of the errors."""
     monkeypatch.chdir(stores)
 
-    def train(text):
+    def trained(text):
         (own_modules / "my_method.py").write_text(HEAD + text)
         sys.modules.pop("my_method", None)
         settings = words({"epochs": 2, "drop_after": 1})
@@ -61,7 +64,7 @@ def run(own_modules, stores, tiny, monkeypatch, capsys):
         code = main([*command, "--device", "cpu", *settings])
         return code, capsys.readouterr().err.strip().splitlines()[-1]
 
-    yield train
+    yield trained
     sys.modules.pop("my_method", None)
 
 
@@ -87,6 +90,16 @@ def test_errors_of_ours_are_not_hidden(run, monkeypatch):
     monkeypatch.setattr("dlt.harness.user_errors.is_own", lambda method: False)
     with pytest.raises(ZeroDivisionError):
         run(WHOLE)
+
+
+def test_code_that_was_edited_since_is_not_run_under_its_old_name(own_modules, tiny, tmp_path):
+    file = own_modules / "my_method.py"
+    file.write_text(HEAD + WHOLE)
+    sys.modules.pop("my_method", None)
+    config = make_config("digits", tiny, "my_method:Mine", "none", epochs=2)
+    file.write_text(HEAD + WHOLE + "# edited")
+    with pytest.raises(InputError, match="run: the file of my_method:Mine was edited since tiny-none-my_method"):
+        next(train(config, tmp_path, "cpu"))
 
 
 def test_a_finished_run_keeps_no_traceback(run, stores, monkeypatch):

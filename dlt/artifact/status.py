@@ -18,10 +18,11 @@ USAGE = """
 ./reproduce.sh table1            train what is missing, print and write the table
 ./reproduce.sh all --cached      everything from the shipped records, trains nothing
 ./reproduce.sh train --help      one run; also: clean, evaluate, estimate, export, export-noise, bench,
-                                 status, verify, notebooks, claims, test"""
+                                 compare, status, verify, notebooks, claims, test"""
 USAGE_OF_PACKAGE = """
 noisy-labels table1              train what is missing, print and write the table
-noisy-labels train --help        one run; also: clean, evaluate, estimate, export, export-noise, bench, status
+noisy-labels train --help        one run; also: clean, evaluate, estimate, export, export-noise, bench,
+                                 compare, status
 The shipped records and the notebooks are in the repository."""
 
 

@@ -18,9 +18,10 @@ from dlt.harness import distributed, records
 from dlt.harness.config import RunConfig
 from dlt.harness.errors import InputError
 from dlt.harness.measures import epoch_measures, run_json, summary
-from dlt.harness.method import Method
+from dlt.harness.method import Method, load_method
 from dlt.harness.networks import load_weights
-from dlt.harness.own_code import is_own, line_of
+from dlt.harness.own_code import is_own, line_of, sha256_of_file
+from dlt.harness.own_noise import load_noise
 from dlt.harness.run import EVALUATION_BATCH, Run
 from dlt.harness.user_errors import TRACEBACK, in_one_line
 
@@ -77,6 +78,7 @@ def _prepared(config: RunConfig, store: Path, device: str, data_dir: str | None)
     """The run before its first epoch; None if it is finished."""
     target = resolve_device(device)
     _check_processes(config)
+    _check_unedited(config)
     folder = records.folder_of(store, config)
     if records.read_record(folder) is not None:
         return None
@@ -98,6 +100,14 @@ def _check_processes(config: RunConfig) -> None:
             f"setting: processes: {expected}, but {distributed.size()} share this run; "
             f"start it with torchrun --standalone --nproc-per-node {expected} -m dlt train"
         )
+
+
+def _check_unedited(config: RunConfig) -> None:
+    """InputError where code of the user's own is no more what the run was named after."""
+    own = ((config.method, config.method_sha256, load_method), (config.noise, config.noise_sha256, load_noise))
+    for name, sha256, loaded in own:
+        if sha256 and sha256_of_file(loaded(name)) != sha256:
+            raise InputError(f"run: the file of {name} was edited since {config.name} got its name")
 
 
 def _check_required(config: RunConfig, store: Path) -> None:
