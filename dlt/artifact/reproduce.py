@@ -74,6 +74,7 @@ def reproduce(options) -> int:
     print(_plan(options, asked, configs, device, workers))
     if options.dry_run:
         return 0
+    _check_own_noises(asked.own, options.data_dir)
     if options.fresh:
         _move_aside(configs, store)
     before = [config for config in asked.own if find_record(config, [store])]
@@ -102,7 +103,6 @@ def _selection(targets: list[Target], options, profile: str, seeds: list[int]) -
     table, left_out = narrowed(table, profile, configs)
     if left_out:
         print(f"left out, since nothing of them can be run: {', '.join(left_out)}")
-    _check_own_noises(configs, options.data_dir)
     folder = options.output or records.RUNS / "selected"
     return _Asked([accuracies(table)], profile, seeds, configs, stores, folder)
 
