@@ -71,22 +71,21 @@ def narrowed(table: Table, profile: str, configs: list[RunConfig]) -> tuple[Tabl
     names = {config.name for config in configs}
     seed = configs[0].seed if configs else 1
 
-    def run(method: str, column: Column) -> bool:
+    def has_run(method: str, column: Column) -> bool:
         config = table.config(profile, method, column, seed)
         return config is not None and config.name in names
 
-    rows = {m: name for m, name in table.rows.items() if any(run(m, column) for column in table.columns)}
-    kept = [column for column in table.columns if any(run(method, column) for method in rows)]
-    if not kept:
+    rows = {m: name for m, name in table.rows.items() if any(has_run(m, column) for column in table.columns)}
+    columns = [column for column in table.columns if any(has_run(method, column) for method in rows)]
+    if not rows:
         raise InputError(f"{table.name}: nothing that was asked for can be run in profile {profile}")
-    cells = {
-        dataset: {setting: cell for setting, cell in own.items() if Column(dataset, *setting) in kept}
-        for dataset, own in table.paper.items()
-    }
-    left_out = [m for m in table.rows if m not in rows]
-    left_out += [" ".join(map(str, column)) for column in table.columns if column not in kept]
+    cells: dict[str, dict] = {}
+    for column in columns:
+        setting = (column.noise, column.rate)
+        cells.setdefault(column.dataset, {})[setting] = table.paper[column.dataset][setting]
+    left_out = [method for method in table.rows if method not in rows]
+    left_out += [" ".join(map(str, column)) for column in table.columns if column not in columns]
     baseline = table.baseline if table.baseline in rows else next(iter(rows))
-    cells = {dataset: own for dataset, own in cells.items() if own}
     return dataclasses.replace(table, rows=rows, paper=cells, baseline=baseline), left_out
 
 
