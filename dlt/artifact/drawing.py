@@ -32,12 +32,12 @@ METHOD_STYLES = {
 OTHER_STYLE = ("#777777", (0, (3, 1, 1, 1)))
 # Paul Tol's muted ones for further methods, in turn.
 OTHER_STYLES = (
-    OTHER_STYLE,
     ("#882255", (0, (4, 1))),
     ("#999933", (0, (7, 1, 2, 1))),
     ("#332288", (0, (2, 1, 1, 1))),
     ("#661100", (0, (8, 2, 2, 2))),
     ("#44AA99", (0, (1, 0.6))),
+    OTHER_STYLE,
 )
 # Blue, vermillion and green of the same; dashes and hatches tell them apart in grey.
 POPULATIONS = {
