@@ -139,7 +139,17 @@ def _parser() -> argparse.ArgumentParser:
     command = subparsers.add_parser("status", help="what targets miss, and every run in runs/: done, running, stopped")
     command.set_defaults(run=commands.status)
     command.add_argument("--profile", default="auto", help="of the targets: digits, mini, short, paper or auto")
-    command.add_argument("--seeds", type=int, default=1, help="of the targets: seeds 1 to N")
+    command.add_argument("--seeds", help="of the targets: seeds 1 to N, or a list like 1,2,5")
+
+    command = subparsers.add_parser("compare", help="runs side by side: paired differences over seeds, curves, work")
+    command.set_defaults(run=commands.compare)
+    command.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        help="a method's name, a run's folder, a folder of runs or a glob; the first is compared with each other",
+    )
+    command.add_argument("--output", type=Path, help="the folder to write (default: runs/compared)")
 
     command = subparsers.add_parser("notebooks", help="execute the notebooks in place, write figures/report.html")
     command.set_defaults(run=commands.notebooks)
@@ -166,13 +176,17 @@ def _reproduce_arguments(command) -> None:
     mode = command.add_mutually_exclusive_group()
     mode.add_argument("--cached", action="store_true", help="train nothing: read the shipped records")
     mode.add_argument("--fresh", action="store_true", help="move finished runs aside and train again")
-    command.add_argument("--seeds", type=int, help="seeds 1 to N (default 1; with --cached all)")
+    command.add_argument("--seeds", help="seeds 1 to N, or a list like 1,2,5 (default 1; with --cached all)")
     command.add_argument("--workers", type=int, help="runs at a time (default: one a core, one a GPU); ray: on a GPU")
     command.add_argument("--launcher", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
     command.add_argument("--address", help="of the Ray cluster, HOST:PORT (default: auto, the one this machine is in)")
     command.add_argument("--time-budget", help="begin no epoch after 90s, 9m or 1.5h; the same command goes on")
-    command.add_argument("--methods", help="train only these rows, comma-separated")
-    command.add_argument("--noise", help="train only these columns, for example symmetric0.4,asymmetric0.2")
+    command.add_argument("--methods", help="only these rows, comma-separated; of a table also your own, module:Class")
+    command.add_argument(
+        "--noise", help="only these columns: symmetric0.4,asymmetric0.2; of a table also your own, module:function0.3"
+    )
+    command.add_argument("--no-shipped", action="store_true", help="with --methods, --noise: train what is shipped too")
+    command.add_argument("--output", type=Path, help="where tables and figures go (default: in runs/, or figures/)")
     command.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
     _machine_arguments(command)
 

@@ -3,6 +3,7 @@
 import json
 
 from dlt.harness.errors import InputError
+from dlt.harness.own_code import is_own
 
 
 def _pairs(field: str, texts: list[str]) -> dict:
@@ -46,7 +47,8 @@ def _noise(options) -> tuple[str, float]:
         if noise != "human" or not options.labels:
             raise InputError("labels: --noise human and --labels go together, for example --noise human --labels worse")
         noise = f"human-{options.labels}"
-    if options.noise_rate is None and noise in ("symmetric", "asymmetric", "asymmetric-block5", "instance"):
+    needs_rate = noise in ("symmetric", "asymmetric", "asymmetric-block5", "instance") or is_own(noise)
+    if options.noise_rate is None and needs_rate:
         raise InputError(f"noise-rate: give one with --noise {noise}, or --noise none")
     return noise, options.noise_rate or 0.0
 
@@ -257,11 +259,20 @@ def _bench_more(options) -> None:
 
 
 def status(options) -> None:
+    from dlt.artifact.selection import seeds_of
     from dlt.artifact.status import status
 
-    if options.seeds < 1:
-        raise InputError(f"seeds: {options.seeds} is not at least 1")
-    print(status(options.profile, options.seeds))
+    print(status(options.profile, seeds_of(options.seeds)))
+
+
+def compare(options) -> None:
+    from dlt.artifact.compare import compare
+    from dlt.artifact.finding import find_runs
+    from dlt.harness.places import shown
+    from dlt.harness.records import CHECKPOINTS, RUNS
+
+    text, written = compare(find_runs(options.runs, [RUNS, CHECKPOINTS]), options.output or RUNS / "compared")
+    print(f"{text}\nwritten: {', '.join(shown(path) for path in written)}")
 
 
 def claims(options) -> None:

@@ -141,7 +141,7 @@ def test_something_is_said_where_nothing_was_put_into_true_labels(tmp_path):
 def test_a_loss_that_cannot_be_minimised_is_one_line(own, tiny, tmp_path, loss, found):
     name = f"own_{abs(hash(loss))}"
     config = make_config("digits", tiny, f"{own(loss, name)}:Mine", epochs=2)
-    with pytest.raises(InputError, match=f"method: Mine.loss gave {found}; it must give a scalar tensor"):
+    with pytest.raises(InputError, match=rf"method: Mine.loss \(own_\d+.py:\d+\) gave {found}; it must give a scalar"):
         list(train(config, tmp_path, "cpu"))
 
 

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import sys
 
 import numpy as np
 import pytest
+from readme import python
 from sklearn.datasets import load_digits
 
 from dlt.__main__ import main
@@ -75,6 +77,24 @@ def test_export_of_noise_is_what_runs_train_on(tmp_path):
     )
     np.testing.assert_array_equal(data.train.images[..., 0], np.rint(load_digits().images[rows] * (255 / 16)))
     assert main(["export-noise", str(target), "--profile", "digits", "--noise-rate", "0.4"]) == 2
+
+
+def test_the_exported_loader_joins_labels_and_images(tmp_path, monkeypatch):
+    """As docs/records.md shows it, without anything of dlt."""
+    monkeypatch.chdir(tmp_path)
+    exported(tmp_path / "my-labels", "--noise-rate", "0.4")
+    monkeypatch.syspath_prepend(tmp_path / "my-labels")
+    assert "import dlt" not in (tmp_path / "my-labels/loader.py").read_text()
+    scope = {}
+    exec(python("NoisyLabels"), scope)
+    assert sys.modules.pop("loader").__file__ == str(tmp_path / "my-labels/loader.py")
+    data = load("digits", "digits")
+    noisy = noisy_labels(data, make_config("digits", "digits", "ce", noise_rate=0.4))
+    joined = scope["batches"].dataset
+    images = np.stack([joined[i][0][0].numpy() for i in range(len(joined))])
+    np.testing.assert_array_equal(np.rint(images * (255 / 16)), data.train.images[..., 0])
+    np.testing.assert_array_equal([joined[i][1] for i in range(len(joined))], noisy.labels)
+    assert sum(len(labels) for _, labels in scope["batches"]) == len(noisy.labels)
 
 
 def test_export_of_noise_of_an_archive(tmp_path, tiny):

@@ -44,7 +44,7 @@ def test_symmetric_realises_nine_tenths_of_the_rate_on_ten_classes(rate):
 def test_symmetric_relabels_exactly_the_given_share(monkeypatch):
     # With every true label outside the drawn range, each candidate shows.
     rng = np.random.default_rng(0)
-    monkeypatch.setattr("dlt.harness.label_noise._generator", lambda seed: _ShiftedIntegers(rng))
+    monkeypatch.setattr("dlt.harness.label_noise.noise_generator", lambda seed: _ShiftedIntegers(rng))
     noisy = symmetric(BALANCED, 0.3, 10, seed=1)
     assert (noisy >= 10).sum() == int(0.3 * len(BALANCED))
 

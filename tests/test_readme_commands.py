@@ -6,12 +6,14 @@ import sys
 import numpy as np
 import pandas
 import pytest
-from handmade import SHORT, quadrants, words
+from handmade import SHORT, SYM, quadrants, words
 from PIL import Image
 from readme import COMMANDS, command, python
 from sklearn.datasets import load_wine
 
-from dlt.__main__ import main
+from dlt.__main__ import _parser, main
+from dlt.artifact.experiments import TABLES
+from dlt.harness import records
 
 TRAIN = ["--device", "cpu", *words(SHORT)]
 
@@ -36,6 +38,17 @@ MORE = {
     ".venv/bin/torchrun": None,
     "./reproduce.sh export runs/digits": None,
     "./reproduce.sh export-noise my-labels": [],
+    "./reproduce.sh train --method my_idea:Trimmed": TRAIN,
+    "./reproduce.sh table1 --profile digits --methods ce,dlt-window,my_idea:Trimmed": [
+        *("--methods", "my_idea:Trimmed", "--noise", "my_noise:next_class0.3", "--seeds", "5,"),
+        *("--time-budget", "2s", "--device", "cpu"),
+    ],
+    "./reproduce.sh compare": None,
+    # Those for a GPU are parsed, not run.
+    "./reproduce.sh all --profile short": None,
+    "./reproduce.sh table1 --profile short": None,
+    "CUDA_VISIBLE_DEVICES=0,1 ./reproduce.sh table1": None,
+    "sbatch docs/slurm.sh": None,
 }
 
 
@@ -55,9 +68,12 @@ def here(tmp_path, monkeypatch, stores, tiny):
     for row, image in enumerate(images):
         Image.fromarray(image).save(f"{row}.png")
     pandas.DataFrame({"file": [f"{row}.png" for row in range(120)], "label": labels}).to_csv("shots.csv", index=False)
-    (tmp_path / "my_method.py").write_text(python("class SmallLoss"))
+    own = {"my_method": "class SmallLoss", "my_idea": "class Trimmed", "my_noise": "def next_class"}
+    for name, part in own.items():
+        (tmp_path / f"{name}.py").write_text(python(part))
     yield tmp_path
-    sys.modules.pop("my_method", None)
+    for name in own:
+        sys.modules.pop(name, None)
 
 
 def test_every_command_is_known_here():
@@ -67,6 +83,33 @@ def test_every_command_is_known_here():
 @pytest.mark.parametrize("line", [line for line in COMMANDS if MORE[begins(line)] is not None], ids=" ".join)
 def test_it_runs(line, here):
     assert main([*line[1:], *MORE[begins(line)]]) == 0
+
+
+@pytest.mark.parametrize("line", [x for x in COMMANDS if "./reproduce.sh" in x and "test" not in x], ids=" ".join)
+def test_it_is_a_command_line_of_ours(line):
+    _parser().parse_args(line[line.index("./reproduce.sh") + 1 :])
+
+
+def test_an_own_method_is_compared_with_ours_and_with_its_last_version(here, write_run, capsys):
+    """From records that are written by hand, as five seeds of docs/own-method.md would leave them."""
+    by_method, by_glob = command("compare", "ce"), command("compare", "digits-symmetric0.4-my_idea.Trimmed-*")
+    for version in ("", "# edited\n"):
+        (here / "my_idea.py").write_text(python("class Trimmed") + version)
+        for seed in range(1, 6):
+            write_run("my_idea:Trimmed", SYM, seed, 80.0 + seed, 95.0, table=TABLES["table1"])
+    for method, last in (("ce", 70.0), ("dlt-window", 90.0)):
+        for seed in range(1, 6):
+            write_run(method, SYM, seed, last + 2 * (seed % 2), 95.0, table=TABLES["table1"])
+    shutil.move(here / "digits", records.RUNS / "digits")
+    assert main(by_method[1:]) == 0
+    out = capsys.readouterr().out
+    assert [line.split("|")[-2].strip() for line in out.splitlines() if line.startswith("| ")][2:] == [
+        "",
+        "lower",
+        "higher",
+    ]
+    assert main(by_glob[1:]) == 0
+    assert "my_idea:Trimmed (code=" in capsys.readouterr().out
 
 
 def test_a_run_and_what_can_be_done_with_it(here, capsys):

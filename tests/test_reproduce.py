@@ -28,10 +28,11 @@ def test_one_cell_from_nothing_to_the_table(stores, capsys, monkeypatch):
     run = next((stores / "runs/digits").iterdir())
     last = records.read_record(run).result["test_accuracy"]["last"]
     assert f"{run.name}: Last {last:.1f}" in out
-    table = (stores / "runs/figures/digits/table1.md").read_text()
+    table = (stores / "runs/selected/digits/table1.md").read_text()
     assert f" {last:.1f} |" in table
     assert table in out
-    assert "written: runs/figures/digits/table1.md" in out
+    assert "1 run: 0 shipped, 0 in runs/ before, 1 trained now\n\n### Table 1" in out
+    assert "written: runs/selected/digits/table1.md" in out
 
     timing = (run / "timing.csv").read_bytes()
     assert main(ONE_CELL) == 0  # a second call trains nothing
@@ -144,8 +145,13 @@ def test_cached_without_records_is_an_empty_table(stores, capsys):
         (["--workers", "-2"], "workers: -2"),
         (["--time-budget", "soon"], "time-budget: 'soon'"),
         (["--time-budget=-3m"], "time-budget: '-3m'"),
-        (["--methods", "dlt"], "methods: dlt not among"),
-        (["--noise", "symmetric0.5"], "noise: symmetric0.5 not"),
+        (["--seeds", "1,x"], "seeds: 1,x is neither a number from 1 on nor a list like 1,2,5"),
+        (["--methods", "dlt"], "method: 'dlt' is not one of ce,"),
+        (["--methods", "nowhere:Mine"], "method: cannot import 'nowhere:Mine'"),
+        (["--noise", "salt0.4"], "noise: 'salt' is not one of none, symmetric,"),
+        (["--noise", "symmetric"], "noise: 'symmetric' lacks its rate: write it behind, symmetric0.4"),
+        (["--noise", "nowhere:flip0.4"], "noise: cannot import 'nowhere:flip'"),
+        (["--methods", "m-correction", "--noise", "asymmetric0.2"], "table1: nothing that was asked for can be run"),
         (["--profile", "huge"], "profile: 'huge'"),
         (["--device", "cuda"], "device: cuda was asked for"),
         (["--profile", "mini", "--data-dir", "/nowhere"], "data-dir: /nowhere"),
@@ -199,7 +205,7 @@ def test_verify_names_what_is_wrong(stores, tiny_config, monkeypatch, capsys):
 
 def test_what_is_shipped_is_shown_whole(capsys):
     assert main(["table1", "--cached", "--methods", "ce"]) == 2
-    assert "--methods and --noise choose what is trained" in capsys.readouterr().err
+    assert "without it --methods and --noise take shipped runs too" in capsys.readouterr().err
 
 
 def test_there_are_no_tables_of_vectors(stores, capsys):

@@ -1,18 +1,19 @@
 """The curves of a table of accuracies: test error by epoch, a panel for each column."""
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlt.artifact.drawing import (
     ERROR_TICKS,
     GREY,
-    METHOD_STYLES,
-    OTHER_STYLE,
     caption,
     log_scale,
     method_legend,
     new_figure,
     not_run,
+    styles_of,
     write_figure,
 )
 from dlt.artifact.experiments import Column, Table, dataset_in, headings
@@ -24,9 +25,19 @@ from dlt.harness.settings import setting_for
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LABEL_GAP = 0.062  # between the numbers beside a panel, of its height
 KEY = ["paper_dataset", "noise", "rate"]  # of a table's column
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What is drawn in a panel: test accuracy (%) in the columns method, seed, epoch, accuracy; maybe no row."""
+
+    heading: str
+    runs: "pandas.DataFrame"
+    drop_after: int  # the epoch after which the learning rate falls
 
 
 def accuracy_curves(table: Table, profile: str, seeds: list[int], stores: list[Path], folder: Path) -> list[Path]:
@@ -38,11 +49,14 @@ def accuracy_curves(table: Table, profile: str, seeds: list[int], stores: list[P
     if runs.empty:
         return []
     columns = _shown_columns(table, runs)
-    down = 2 if len(columns) > 3 else 1
-    across = len(columns) // down
-    with new_figure(10 if across > 1 else 8, 3.2 * down if across > 1 else 4) as figure:
-        panels = figure.subplots(down, across, sharex=True, sharey="row", squeeze=False)
-        _draw(table, profile, columns, runs, panels)
+    panels = [
+        Panel(heading, runs[(runs[KEY] == list(column)).all(axis=1)], _drop_after(profile, column))
+        for column, heading in zip(columns, headings(columns), strict=True)
+    ]
+    drawn = set(runs["method"])
+    names = {method: table.rows[method] for method in table.methods if method in drawn}
+    with new_figure(*size_for(len(panels))) as figure:
+        draw_panels(figure, panels, styles_of(names))
         setting = table.describe(profile, runs["seed"].nunique(), "mean and range")
         name = table.name.replace("table", "Table ").capitalize()
         caption(
@@ -50,9 +64,9 @@ def accuracy_curves(table: Table, profile: str, seeds: list[int], stores: list[P
             f"{name}: test error by epoch, on a log scale; right of each curve its Last, "
             f"the mean accuracy of the last {LAST_EPOCHS} epochs\n{setting}",
         )
-        drawn = set(runs["method"])
-        method_legend(figure, {method: table.rows[method] for method in table.methods if method in drawn})
-        return write_figure(figure, summarised(runs), Path(folder) / profile / f"{table.name}_curves")
+        method_legend(figure, names)
+        path = Path(folder) / profile / f"{table.name}_curves"
+        return write_figure(figure, summarised(runs), path, [color for color, _ in styles_of(names).values()])
 
 
 def collect_curves(table: Table, profile: str, seeds: list[int], stores: list[Path]) -> "pandas.DataFrame":
@@ -69,7 +83,7 @@ def collect_curves(table: Table, profile: str, seeds: list[int], stores: list[Pa
                 config = table.config(profile, method, column, seed)
                 record = find_record(config, stores) if config else None
                 if record:
-                    curve = _curve(record, table.accuracy(method))
+                    curve = curve_of(record, table.accuracy(method))
                     parts.append(curve.assign(**dict(zip(KEY, column, strict=True)), method=method, seed=seed))
     names = [*KEY, "method", "seed", "epoch", "accuracy"]
     return pandas.concat(parts, ignore_index=True)[names] if parts else pandas.DataFrame(columns=names)
@@ -81,7 +95,8 @@ def summarised(runs: "pandas.DataFrame") -> "pandas.DataFrame":
     return groups.agg(["mean", "min", "max", "count"]).rename(columns={"count": "n"}).reset_index()
 
 
-def _curve(record: Record, accuracy: str) -> "pandas.DataFrame":
+def curve_of(record: Record, accuracy: str) -> "pandas.DataFrame":
+    """A row an epoch: its number and the test accuracy (%) of this name."""
     try:
         return record.epochs()[accuracy].astype(float).rename("accuracy").reset_index()
     except KeyError as error:
@@ -90,25 +105,46 @@ def _curve(record: Record, accuracy: str) -> "pandas.DataFrame":
         ) from error
 
 
-def _draw(table: Table, profile: str, columns: list[Column], runs: "pandas.DataFrame", panels) -> None:
-    parts = [runs[(runs[KEY] == list(column)).all(axis=1)] for column in columns]
-    across = panels.shape[1]
-    for i, row in enumerate(panels):
+def size_for(count: int) -> tuple[float, float]:
+    """Inches of a figure with so many panels."""
+    down, across = _grid(count)
+    return (10, 3.2 * down) if across > 1 else (8, 4)
+
+
+def _grid(count: int) -> tuple[int, int]:
+    down = 1 if count <= 3 else max(2, math.ceil(count / 4))
+    return down, math.ceil(count / down)
+
+
+def draw_panels(figure: "Figure", panels: list[Panel], styles: dict[str, tuple]) -> None:
+    """Test error by epoch in each panel; `styles` are {method: (colour, dashes)}."""
+    down, across = _grid(len(panels))
+    axes = figure.subplots(down, across, sharex=True, sharey="row", squeeze=False)
+    for i, row in enumerate(axes):
         log_scale(row[0], "y", ERROR_TICKS)
-        row[0].set_ylim(_limits(parts[i * across : (i + 1) * across]))
-    for panel, column, heading, part in zip(panels.flat, columns, headings(columns), parts, strict=True):
-        panel.set_title(heading, loc="left", fontweight="bold")
-        if part.empty:
-            not_run(panel)
+        row[0].set_ylim(_limits([panel.runs for panel in panels[i * across : (i + 1) * across]]))
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        axis.set_title(panel.heading, loc="left", fontweight="bold")
+        if panel.runs.empty:
+            not_run(axis)
         else:
-            _draw_curves(panel, part)
-            _draw_last(panel, part)
-            _mark_drop(panel, setting_for(profile, dataset_in(profile, column.dataset)).drop_after)
-        panel.set(xlabel="", ylabel="")
-    for panel in panels[-1]:
-        panel.set_xlabel("epoch")
-    for row in panels:
+            _draw_curves(axis, panel.runs, styles)
+            _draw_last(axis, panel.runs, styles)
+            _mark_drop(axis, panel.drop_after)
+        axis.set(xlabel="", ylabel="")
+    for axis in axes[-1]:
+        axis.set_xlabel("epoch")
+    for row in axes:
         row[0].set_ylabel("test error (%)")
+    for place in range(len(panels), down * across):  # the grid has room for more: the panel above gets the epochs
+        axes.flat[place].set_axis_off()
+        axes.flat[place - across].tick_params(labelbottom=True)
+        axes.flat[place - across].set_xlabel("epoch", visible=True)
+
+
+def _drop_after(profile: str, column: Column) -> int:
+    dataset = dataset_in(profile, column.dataset)
+    return setting_for(profile, dataset).drop_after if dataset else 0
 
 
 def _shown_columns(table: Table, runs: "pandas.DataFrame") -> list[Column]:
@@ -128,11 +164,10 @@ def _limits(parts: list["pandas.DataFrame"]) -> tuple[float, float]:
     return max(low / 1.1, 0.1), min(high * 1.1, 100)
 
 
-def _draw_curves(panel: "Axes", part: "pandas.DataFrame") -> None:
+def _draw_curves(panel: "Axes", part: "pandas.DataFrame", styles: dict[str, tuple]) -> None:
     """The mean over seeds, and their range."""
     import seaborn
 
-    styles = {method: METHOD_STYLES.get(method, OTHER_STYLE) for method in part["method"].unique()}
     seaborn.lineplot(
         part.assign(error=100 - part["accuracy"]),
         x="epoch",
@@ -155,9 +190,9 @@ def _dashes(line):
     return "" if line == "-" else line[1]
 
 
-def _draw_last(panel: "Axes", part: "pandas.DataFrame") -> None:
+def _draw_last(panel: "Axes", part: "pandas.DataFrame", styles: dict[str, tuple]) -> None:
     """Each method's Last beside its curve's end; numbers too close to be read move up, their order kept."""
-    late = part[part["epoch"] > part["epoch"].max() - LAST_EPOCHS]
+    late = part[part["epoch"] > part.groupby("method")["epoch"].transform("max") - LAST_EPOCHS]
     last = late.groupby("method")["accuracy"].mean()
     height = -1.0
     for method, accuracy in last.sort_values(ascending=False, kind="stable").items():
@@ -170,7 +205,7 @@ def _draw_last(panel: "Axes", part: "pandas.DataFrame") -> None:
             annotation_clip=False,
             va="center",
             fontsize=7,
-            color=METHOD_STYLES.get(method, OTHER_STYLE)[0],
+            color=styles[method][0],
         )
 
 

@@ -5,7 +5,8 @@ The same numbers give the same bytes. matplotlib is imported where it is used: t
 
 import contextlib
 import io
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,15 @@ METHOD_MARKERS = {
     **dict.fromkeys(("elr-plus", "ssr", "sop-plus", "mlnt"), "^"),
 }
 OTHER_STYLE = ("#777777", (0, (3, 1, 1, 1)))
+# Paul Tol's muted ones for further methods, in turn.
+OTHER_STYLES = (
+    ("#882255", (0, (4, 1))),
+    ("#999933", (0, (7, 1, 2, 1))),
+    ("#332288", (0, (2, 1, 1, 1))),
+    ("#661100", (0, (8, 2, 2, 2))),
+    ("#44AA99", (0, (1, 0.6))),
+    OTHER_STYLE,
+)
 # Blue, vermillion and green of the same; dashes and hatches tell them apart in grey.
 POPULATIONS = {
     "clean": {"color": "#0072B2", "linestyle": "-", "hatch": ""},
@@ -79,6 +89,12 @@ def new_figure(width: float, height: float, **look) -> Iterator["Figure"]:
         yield Figure(figsize=(width, height), layout="constrained")
 
 
+def styles_of(methods: Iterable[str]) -> dict[str, tuple]:
+    """{method: (colour, dashes)}: its own, or in their order the next of those for others."""
+    others = itertools.cycle(OTHER_STYLES)
+    return {method: METHOD_STYLES.get(method) or next(others) for method in methods}
+
+
 def caption(figure: "Figure", words: str) -> None:
     """What the figure shows, above it."""
     figure.suptitle(words, x=0.01, ha="left", fontsize=8)
@@ -105,8 +121,7 @@ def method_legend(figure: "Figure", names: dict[str, str], points: bool = False)
     from matplotlib.lines import Line2D
 
     marks = []
-    for method in names:
-        color, line = METHOD_STYLES.get(method, OTHER_STYLE)
+    for method, (color, line) in styles_of(names).items():
         look = {"linestyle": "", **point_style(method)} if points else {"linestyle": line, "linewidth": 1.4}
         marks.append(Line2D([], [], color=color, **look))
     across, length = (6, 1) if points else (4, 3.2)
@@ -135,8 +150,8 @@ def mark(panel: "Axes", epoch: float, words: str, height: float = 1.0) -> None:
     )
 
 
-def write_figure(figure: "Figure", numbers: "pandas.DataFrame", path: Path) -> list[Path]:
-    """PNG and PDF without dates, and the numbers as CSV, beside each other."""
+def write_figure(figure: "Figure", numbers: "pandas.DataFrame", path: Path, colors: Iterable[str] = ()) -> list[Path]:
+    """PNG and PDF without dates, and the numbers as CSV, beside each other; `colors` of further lines are kept."""
     from PIL import Image
 
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Producer": None, "Creator": None}}
@@ -144,28 +159,29 @@ def write_figure(figure: "Figure", numbers: "pandas.DataFrame", path: Path) -> l
     for suffix, about in metadata.items():
         out = io.BytesIO()
         figure.savefig(out, format=suffix, dpi=150, metadata=about)
-        files[suffix] = small_png(Image.open(out)) if suffix == "png" else out.getvalue()
+        files[suffix] = small_png(Image.open(out), own=colors) if suffix == "png" else out.getvalue()
     files["csv"] = to_csv(numbers)
     for suffix, data in files.items():
         write_atomic(path.with_suffix(f".{suffix}"), data)
     return [path.with_suffix(f".{suffix}") for suffix in files]
 
 
-def small_png(image, colours: int = 256) -> bytes:
+def small_png(image, colours: int = 256, own: Iterable[str] = ()) -> bytes:
     """A Pillow picture as PNG with a palette of so many colours: a third of the size.
 
-    Those of our lines are among them: left to itself, the palette has many shades of the bands and drops a line's own.
+    Those of our lines, and the figure's `own`, are among them: left to itself, the palette has many shades of the
+    bands and drops a line's.
     """
     from matplotlib.colors import to_rgb
     from PIL import Image
 
     image = image.convert("RGB")
     lines = {color for color, _ in METHOD_STYLES.values()} | {style["color"] for style in POPULATIONS.values()}
-    lines |= {"#FFFFFF", "#000000"}
-    own = [round(255 * level) for color in sorted(lines) for level in to_rgb(color)]
+    lines |= {"#FFFFFF", "#000000", *own}
+    kept = [round(255 * level) for color in sorted(lines) for level in to_rgb(color)]
     shades = image.quantize(colours - len(lines), dither=Image.Dither.NONE).getpalette()
     palette = Image.new("P", (1, 1))
-    palette.putpalette(own + shades[: 3 * colours - len(own)])
+    palette.putpalette(kept + shades[: 3 * colours - len(kept)])
     out = io.BytesIO()
     image.quantize(palette=palette, dither=Image.Dither.NONE).save(out, "png", optimize=True)
     return out.getvalue()

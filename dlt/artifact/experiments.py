@@ -11,6 +11,7 @@ from dlt.harness.config import RunConfig, make_config
 from dlt.harness.datasets import MINI_TEST, MINI_TRAIN, data_folder
 from dlt.harness.label_noise import HUMAN_FILES, HUMAN_NOISES
 from dlt.harness.method import METHODS, load_method
+from dlt.harness.own_code import is_own
 from dlt.harness.settings import PROFILES, SETTINGS, setting_for
 
 PICTURE_PROFILES = tuple(profile for profile in PROFILES if profile != "features")  # for which there are tables
@@ -72,6 +73,7 @@ class Table:
     ensemble: bool = False  # a method of two networks is tested as their ensemble, not by the first
     brief: bool = False  # of each method only Last, and what it costs
     notes: tuple[str, ...] = ()  # what else a reader of the table must know
+    command: str = ""  # the words of the command line that chose rows, columns and seeds; empty: the whole table
 
     @property
     def columns(self) -> list[Column]:
@@ -80,7 +82,7 @@ class Table:
     @property
     def methods(self) -> list[str]:
         """The rows that can be run; of a method that METHODS does not know the paper's numbers are quoted."""
-        return [method for method in self.rows if method in METHODS]
+        return [method for method in self.rows if _is_there(method)]
 
     def accuracy(self, method: str) -> str:
         """Which of a run's test accuracies the table shows."""
@@ -90,9 +92,9 @@ class Table:
     def config(self, profile: str, method: str, column: Column, seed: int) -> RunConfig | None:
         """The run that measures a cell; None for a cell that cannot be run in this profile, or at all."""
         dataset = dataset_in(profile, column.dataset)
-        if dataset is None or method not in METHODS:
+        if dataset is None or not _is_there(method):
             return None
-        if method in SYMMETRIC_ONLY and column.noise == "asymmetric":
+        if method in SYMMETRIC_ONLY and column.noise.startswith("asymmetric"):
             return None
         if column.noise in HUMAN_NOISES and dataset != HUMAN_NOISES[column.noise][0]:
             return None
@@ -123,6 +125,11 @@ class Table:
         data = DATA_OF_PROFILE.get(profile) or " and ".join(DATA_NAMES[d] for d in datasets)
         numbers = seeds_in_words(seeds, f"{spread} of ")
         return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs, {numbers}"
+
+
+def _is_there(method: str) -> bool:
+    """Whether a row can be run: one of ours, or the user's own."""
+    return method in METHODS or is_own(method)
 
 
 def reported_seeds(profile: str, stores: list[Path]) -> list[int]:

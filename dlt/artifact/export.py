@@ -20,6 +20,7 @@ SOURCES = {
     "clothing1m": "noisy_train_key_list.txt of Clothing1M",
 }
 CIFAR_TRAIN = 50000
+LOADER = Path(__file__).with_name("loader.py")  # goes along with labels
 
 
 def export_model(folder: Path, target: Path) -> list[Path]:
@@ -101,7 +102,8 @@ def export_noise(noisy: NoisyLabels, data: Dataset, config: RunConfig, target: P
     """Write the labels that the runs of `config` train on, and which rows of the source they belong to. The files.
 
     labels.npy and rows.npy, int64 (N,) each, say that row rows[i] of the source is trained on as labels[i];
-    labels.csv has both beside the true labels, noise.json says what the source is, and the noise.
+    labels.csv has both beside the true labels, noise.json says what the source is, and the noise; loader.py joins
+    them to the source's images in plain PyTorch.
     """
     _refuse_full(target)
     source, samples, part = _source(data, config)
@@ -126,7 +128,8 @@ def export_noise(noisy: NoisyLabels, data: Dataset, config: RunConfig, target: P
         "transition_matrix": noisy.transition_matrix().round(6).tolist(),
     }
     write_atomic(target / "noise.json", json.dumps(about, indent=1) + "\n")
-    return [target / name for name in ("labels.npy", "rows.npy", "labels.csv", "noise.json")]
+    shutil.copyfile(LOADER, target / LOADER.name)
+    return [target / name for name in ("labels.npy", "rows.npy", "labels.csv", "noise.json", LOADER.name)]
 
 
 def _source(data: Dataset, config: RunConfig) -> tuple[str, int, str]:

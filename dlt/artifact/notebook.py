@@ -13,11 +13,13 @@ from pathlib import Path
 
 from IPython.display import Image, Markdown
 
+from dlt.artifact.compare import compare
 from dlt.artifact.drawing import small_png
 from dlt.artifact.experiments import PICTURE_PROFILES, reported_seeds
+from dlt.artifact.finding import find_runs
 from dlt.artifact.targets import TARGETS
 from dlt.harness.errors import InputError
-from dlt.harness.records import CHECKPOINTS, RUNS, find_record
+from dlt.harness.records import CHECKPOINTS, RUNS, find_record, read_record
 
 STORES = {"checkpoints": CHECKPOINTS, "runs": RUNS}
 
@@ -67,6 +69,28 @@ def figure(name: str, profile: str, picture: str | None = None) -> Image:
     image = PIL.Image.open(_written(name, profile)[1] / f"{picture or name}.png").convert("RGB")
     image.thumbnail((800, 10_000), PIL.Image.Resampling.LANCZOS)
     return Image(small_png(image, colours=64), width=800)
+
+
+def runs():
+    """Every finished run of the store, of whatever profile, data, noise, method and seed, as a pandas DataFrame."""
+    import pandas
+
+    found = [read_record(path.parent) for path in sorted(store().glob("*/*/run.json"))]
+    rows = [
+        {"profile": c.profile, "data": c.dataset_name, "noise": c.noise_name, "method": c.method, "seed": c.seed}
+        | {name: record.result["test_accuracy"][name] for name in ("last", "best")}
+        for record in found
+        if record and (c := record.config)
+    ]
+    return pandas.DataFrame(rows)
+
+
+def comparison(*names: str) -> Markdown:
+    """What `compare` says of these runs of the store: methods, folders or globs, the first against each other."""
+    folder = Path(tempfile.mkdtemp(prefix="dlt-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    text, _ = compare(find_runs([*names], [store()]), folder)
+    return Markdown(text)
 
 
 def numbers(name: str, profile: str):

@@ -101,8 +101,13 @@ def to_csv(frame: "pandas.DataFrame") -> str:
 
 def write(text: Text, profile: str, frame: "pandas.DataFrame", folder: Path) -> list[Path]:
     """Write <folder>/<profile>/<name>.md, .tex and .csv."""
-    texts = {"md": to_markdown(text), "tex": to_latex(text, profile), "csv": to_csv(frame)}
-    paths = [Path(folder) / profile / f"{text.name}.{suffix}" for suffix in texts]
+    return write_into(Path(folder) / profile, text, profile, frame)
+
+
+def write_into(folder: Path, text: Text, label: str, frame: "pandas.DataFrame") -> list[Path]:
+    """Write <folder>/<name>.md, .tex and .csv; `label` ends that of the LaTeX table."""
+    texts = {"md": to_markdown(text), "tex": to_latex(text, label), "csv": to_csv(frame)}
+    paths = [folder / f"{text.name}.{suffix}" for suffix in texts]
     for path, content in zip(paths, texts.values(), strict=True):
         write_atomic(path, content)
     return paths

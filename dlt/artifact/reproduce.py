@@ -1,70 +1,142 @@
 """From a target (table1, ...) to its runs, and from their records to the written table."""
 
+import functools
 import math
 import os
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from dlt.artifact import costs
 from dlt.artifact.experiments import PICTURE_PROFILES, lacks_human_file, reported_seeds
 from dlt.artifact.printing import counted
-from dlt.artifact.targets import TARGETS
+from dlt.artifact.selection import chosen, is_selection, narrowed, seeds_of, select
+from dlt.artifact.targets import TARGETS, Target, accuracies
 from dlt.harness import records
 from dlt.harness.config import RunConfig
 from dlt.harness.datasets import data_folder, load
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_FILES
+from dlt.harness.own_code import is_own
 from dlt.harness.places import require_checkout, shown
 from dlt.harness.records import find_record, folder_of, is_locked
+from dlt.harness.run import noisy_labels
 from dlt.harness.settings import resolve_profile
 from dlt.harness.sweep import Job, default_workers, sweep
 from dlt.harness.training import resolve_device
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What a command asks for: targets and their runs, the stores that may have these, and where to write."""
+
+    targets: list[Target]
+    profile: str
+    seeds: list[int]
+    configs: list[RunConfig]
+    stores: list[Path]
+    folder: Path
+
+    @functools.cached_property
+    def shipped(self) -> list[RunConfig]:
+        """The runs that need not be trained, since the repository has them, and runs/ has not."""
+        first = ((config, find_record(config, self.stores)) for config in self.configs)
+        return [config for config, record in first if record and record.folder.is_relative_to(records.CHECKPOINTS)]
+
+    @property
+    def own(self) -> list[RunConfig]:
+        """The others."""
+        return [config for config in self.configs if config not in self.shipped]
+
+
 def reproduce(options) -> int:
     """Run what is missing of a target and write its table and figure; 1 if a run failed."""
     targets = [*TARGETS.values()] if options.target == "all" else [TARGETS[options.target]]
-    if options.seeds is not None and options.seeds < 1:
-        raise InputError(f"seeds: {options.seeds} is not at least 1")
+    seeds = seeds_of(options.seeds)
     if options.cached:
         _write_cached(targets, options)
         return 0
-    seeds = list(range(1, (options.seeds or 1) + 1))
     device = _device(options)
     profile = resolve_profile(options.profile, device)
     if profile not in PICTURE_PROFILES:
         raise InputError(
             f"profile: {profile!r} is for vectors of one's own; tables are of {', '.join(PICTURE_PROFILES)}"
         )
-    configs = {config.name: config for target in targets for config in target.runs(profile, seeds)}
-    configs = _with_labels(_chosen([*configs.values()], options), options.data_dir)
-    configs = [*{run.name: run for config in configs for run in [*config.required, config]}.values()]
+    selected = options.target != "all" and targets[0].table is not None and is_selection(options)
+    asked = (_selection if selected else _whole)(targets, options, profile, seeds)
+    configs = [*{run.name: run for config in asked.own for run in [*config.required, config]}.values()]
     if options.workers is not None and options.workers < 1:
         raise InputError(f"workers: {options.workers} is not at least 1")
     _budget(options.time_budget)
     cluster, workers = _launcher(options, configs, device)
     store = records.RUNS
-    print(_plan(options, profile, configs, store, device, workers))
+    print(_plan(options, asked, configs, device, workers))
     if options.dry_run:
         return 0
+    _check_own_noises(asked.own, options.data_dir)
     if options.fresh:
         _move_aside(configs, store)
+    before = [config for config in asked.own if find_record(config, [store])]
     failures = _train(configs, store, device, workers, cluster, options)
-    _write(targets, profile, seeds, store, store / "figures")
+    if selected:
+        print(f"\n{_sources(asked, len(before))}")
+    _write(asked.targets, profile, seeds, asked.stores, asked.folder)
     return 1 if failures else 0
+
+
+def _whole(targets: list[Target], options, profile: str, seeds: list[int]) -> _Asked:
+    """Targets as they are; --methods and --noise choose what is trained for them."""
+    configs = {config.name: config for target in targets for config in target.runs(profile, seeds)}
+    stores = [records.RUNS]
+    configs = _with_labels(chosen([*configs.values()], options), options.data_dir, stores)
+    return _Asked(targets, profile, seeds, configs, stores, options.output or records.RUNS / "figures")
+
+
+def _selection(targets: list[Target], options, profile: str, seeds: list[int]) -> _Asked:
+    """A table of the rows, columns and seeds asked for alone; shipped runs are taken too."""
+    stores = [records.RUNS]
+    if not (options.no_shipped or options.fresh):
+        stores.append(records.CHECKPOINTS)
+    table = select(targets[0].table, options)
+    configs = _with_labels(table.runs(profile, seeds), options.data_dir, stores)
+    table, left_out = narrowed(table, profile, configs)
+    if left_out:
+        print(f"left out, since nothing of them can be run: {', '.join(left_out)}")
+    folder = options.output or records.RUNS / "selected"
+    return _Asked([accuracies(table)], profile, seeds, configs, stores, folder)
+
+
+def _check_own_noises(configs: list[RunConfig], data_dir: str | None) -> None:
+    """InputError now, not run by run, where a noise of the user's own gives no labels."""
+    own = {(c.dataset, c.noise, c.noise_rate): c for c in configs if is_own(c.noise)}
+    for config in own.values():
+        noisy_labels(load(config.dataset, config.profile, data_dir), config, data_dir)
+
+
+def _sources(asked: _Asked, before: int) -> str:
+    """Where the runs of a table come from."""
+    finished = sum(find_record(config, [records.RUNS]) is not None for config in asked.own)
+    counts = {
+        "shipped": len(asked.shipped),
+        "in runs/ before": before,
+        "trained now": finished - before,
+        "not finished": len(asked.own) - finished,
+    }
+    parts = [f"{count} {words}" for words, count in counts.items() if count or words != "not finished"]
+    return f"{counted(len(asked.configs), 'run')}: {', '.join(parts)}"
 
 
 def _write_cached(targets: list, options) -> None:
     """Tables and figures of the shipped records, of each profile that has any; trains nothing."""
     require_checkout("cached")
     if options.methods or options.noise:
-        raise InputError("cached: it shows all that is shipped; --methods and --noise choose what is trained")
+        raise InputError("cached: it shows all that is shipped; without it --methods and --noise take shipped runs too")
     profiles = _cached_profiles(options)
     for profile in profiles:
-        seeds = _cached_seeds(profile, options.seeds)
+        seeds = _cached_seeds(profile, options.seeds and seeds_of(options.seeds))
         there = [target for target in targets if profile == profiles[0] or _has_records(target, profile, seeds)]
-        _write(there, profile, seeds, records.CHECKPOINTS, records.ROOT / "figures")
+        _write(there, profile, seeds, [records.CHECKPOINTS], options.output or records.ROOT / "figures")
 
 
 def _cached_profiles(options) -> list[str]:
@@ -75,14 +147,13 @@ def _cached_profiles(options) -> list[str]:
     return [resolve_profile(options.profile, _device(options))]
 
 
-def _cached_seeds(profile: str, count: int | None) -> list[int]:
-    """The seeds of a profile's shipped records; where a `count` is asked for, those of 1 to `count`."""
+def _cached_seeds(profile: str, asked: list[int] | None) -> list[int]:
+    """The seeds of a profile's shipped records; where some are `asked` for, those of them."""
     shipped = reported_seeds(profile, [records.CHECKPOINTS])
-    if count is None:
+    if asked is None:
         return shipped or [1]
-    asked = range(1, count + 1)
     there = [seed for seed in asked if seed in shipped]
-    if len(there) < count:
+    if len(there) < len(asked):
         lacking = ", ".join(str(seed) for seed in asked if seed not in shipped)
         print(f"seeds: {profile} has no shipped records of {lacking}; shown: {', '.join(map(str, there)) or 'none'}")
     return there or [1]
@@ -93,10 +164,10 @@ def _has_records(target, profile: str, seeds: list[int]) -> bool:
     return any(find_record(config, [records.CHECKPOINTS]) for config in target.runs(profile, seeds))
 
 
-def _write(targets: list, profile: str, seeds: list[int], store: Path, folder: Path) -> None:
+def _write(targets: list, profile: str, seeds: list[int], stores: list[Path], folder: Path) -> None:
     for target in targets:
         try:
-            text, written = target.write(profile, seeds, [store], folder)
+            text, written = target.write(profile, seeds, stores, folder)
         except InputError as error:
             if len(targets) == 1:
                 raise
@@ -165,22 +236,9 @@ def _budget(text: str | None) -> float:
     return seconds
 
 
-def _chosen(configs: list[RunConfig], options) -> list[RunConfig]:
-    """The runs that --methods and --noise leave."""
-    for field, attribute in (("methods", "method"), ("noise", "noise_name")):
-        text = getattr(options, field)
-        if not text:
-            continue
-        wanted, there = set(text.split(",")), {getattr(config, attribute) for config in configs}
-        if unknown := wanted - there:
-            raise InputError(f"{field}: {', '.join(sorted(unknown))} not among {', '.join(sorted(there))}")
-        configs = [config for config in configs if getattr(config, attribute) in wanted]
-    return configs
-
-
-def _with_labels(configs: list[RunConfig], data_dir: str | None) -> list[RunConfig]:
-    """The runs whose labels are there: those that people gave are no part of a data set, and are not downloaded."""
-    lacking = [config for config in configs if lacks_human_file(config, data_dir)]
+def _with_labels(configs: list[RunConfig], data_dir: str | None, stores: list[Path]) -> list[RunConfig]:
+    """The runs that are finished or whose labels are there: those that people gave are not downloaded."""
+    lacking = [c for c in configs if lacks_human_file(c, data_dir) and find_record(c, stores) is None]
     for dataset in sorted({config.dataset for config in lacking}):
         count = sum(config.dataset == dataset for config in lacking)
         files = " or ".join(HUMAN_FILES[dataset])
@@ -191,11 +249,12 @@ def _with_labels(configs: list[RunConfig], data_dir: str | None) -> list[RunConf
     return [config for config in configs if config not in lacking]
 
 
-def _plan(options, profile, configs, store, device, workers) -> str:
-    missing = [config for config in configs if options.fresh or find_record(config, [store]) is None]
+def _plan(options, asked: _Asked, configs: list[RunConfig], device: str, workers: int) -> str:
+    missing = [config for config in configs if options.fresh or find_record(config, [records.RUNS]) is None]
+    shipped = f"{len(asked.shipped)} shipped, " if asked.shipped else ""
     plan = (
-        f"{options.target}, profile {profile}: {counted(len(configs), 'run')}, {len(configs) - len(missing)} finished, "
-        f"{len(missing)} to train on {device}, {workers} at a time"
+        f"{options.target}, profile {asked.profile}: {counted(len(configs) + len(asked.shipped), 'run')}, {shipped}"
+        f"{len(configs) - len(missing)} finished, {len(missing)} to train on {device}, {workers} at a time"
     )
     if not missing:
         return plan

@@ -18,17 +18,18 @@ USAGE = """
 ./reproduce.sh table1            train what is missing, print and write the table
 ./reproduce.sh all --cached      everything from the shipped records, trains nothing
 ./reproduce.sh train --help      one run; also: clean, evaluate, estimate, export, export-noise, bench,
-                                 status, verify, notebooks, claims, test"""
+                                 compare, status, verify, notebooks, claims, test"""
 USAGE_OF_PACKAGE = """
 noisy-labels table1              train what is missing, print and write the table
-noisy-labels train --help        one run; also: clean, evaluate, estimate, export, export-noise, bench, status
+noisy-labels train --help        one run; also: clean, evaluate, estimate, export, export-noise, bench,
+                                 compare, status
 The shipped records and the notebooks are in the repository."""
 
 
-def status(profile: str, seeds: int) -> str:
-    """What each target misses in a profile, seeds 1 to `seeds`; then every run in runs/, whosever it is."""
+def status(profile: str, seeds: list[int]) -> str:
+    """What each target misses in a profile with these seeds; then every run in runs/, whosever it is."""
     profile = resolve_profile(profile, resolve_device("auto").type)
-    return "\n".join([*_of_targets(profile, list(range(1, seeds + 1))), "", *_of_runs(records.RUNS)])
+    return "\n".join([*_of_targets(profile, seeds), "", *_of_runs(records.RUNS)])
 
 
 def _of_targets(profile: str, seeds: list[int]) -> list[str]:

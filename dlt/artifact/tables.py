@@ -187,7 +187,8 @@ def _notes(table: Table, profile: str, frame: "pandas.DataFrame", comparison: st
         seeds = max(int(frame["n"].max()), 1)
         here = int(frame.loc[frame["metric"] == "last", "n"].sum())
         whole = seeds * len(table.runs(profile, [1]))
-        notes.append(command_note(table.name, profile, seeds, here, whole))
+        chosen = table.command and f"`{command} {profile} {table.command}` makes this, training what is not there."
+        notes.append(chosen or command_note(table.name, profile, seeds, here, whole))
     for d in absent:
         notes.append(f"`{command} {profile_with(d)}` runs {DATA_NAMES[d]}, for which nothing stands in here.")
     return notes

@@ -19,9 +19,10 @@ class Target:
     title: str
     runs: Callable[[str, list[int]], list[RunConfig]]
     write: Callable[[str, list[int], list[Path], Path], tuple[str, list[Path]]]
+    table: experiments.Table | None = None  # of accuracies
 
 
-def _accuracies(table: experiments.Table) -> Target:
+def accuracies(table: experiments.Table) -> Target:
     """A table of accuracies, with their curves; where there are too many methods for these, `cost` is the picture."""
 
     def write(profile, seeds, stores, folder):
@@ -32,7 +33,7 @@ def _accuracies(table: experiments.Table) -> Target:
             written += curves.accuracy_curves(table, profile, seeds, stores, folder)
         return printing.to_markdown(text), written
 
-    return Target(table.name, table.title, table.runs, write)
+    return Target(table.name, table.title, table.runs, write, table)
 
 
 def _exhibit(module: ModuleType) -> Target:
@@ -45,7 +46,7 @@ def _runs(module: ModuleType, profile: str, seeds: list[int]) -> list[RunConfig]
     return [*{config.name: config for config in runs}.values()]
 
 
-_PAPERS = [_accuracies(table) for name, table in experiments.TABLES.items() if name != "beyond"]
+_PAPERS = [accuracies(table) for name, table in experiments.TABLES.items() if name != "beyond"]
 TARGETS = {
-    target.name: target for target in (*_PAPERS, *map(_exhibit, EXHIBITS), _accuracies(experiments.TABLES["beyond"]))
+    target.name: target for target in (*_PAPERS, *map(_exhibit, EXHIBITS), accuracies(experiments.TABLES["beyond"]))
 }

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from dlt.harness.config import RunConfig
 from dlt.harness.errors import InputError
+from dlt.harness.progress import Bar, End
 from dlt.harness.records import ROOT, folder_of, is_locked, locked, write_atomic
-from dlt.harness.sweep import Bar, End, Job, attempt
+from dlt.harness.sweep import Job, attempt
 
 RETRIES = 3  # of a run whose process or node dies
 RELEASE_SECONDS = 60  # a lost node's process may hold its run longer than Ray takes to start it elsewhere

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_NOISES, NOISES
 from dlt.harness.method import load_method, preset_options
 from dlt.harness.networks import check_network
+from dlt.harness.own_code import is_own, sha256_of_file
+from dlt.harness.own_noise import load_noise
 from dlt.harness.settings import Schedule, Setting, check_fields, schedule_for, setting_for
 
 # Raised by hand whenever a change alters what a run computes: old records then count as not run.
@@ -50,6 +51,7 @@ class RunConfig:
     epsilon: float = EPSILON
     data_sha256: str = ""  # of the user's own arrays: another file under the same name is another run
     method_sha256: str = ""  # of the file of the user's own class: an edited method is another run
+    noise_sha256: str = ""  # the same of the user's own noise
     results_version: int = RESULTS_VERSION
 
     @functools.cached_property
@@ -82,15 +84,15 @@ class RunConfig:
 
     @property
     def noise_name(self) -> str:
-        """symmetric0.4, human-worse."""
+        """symmetric0.4, human-worse, my_noise:flip0.4."""
         return self.noise + ("" if self.noise in ("none", *HUMAN_NOISES) else f"{self.noise_rate:g}")
 
     @property
     def name(self) -> str:
         """The folder of the run: readable first, then the hash."""
         noise = self.noise_name + ("" if self.hard == "none" else f"-{self.hard}")
-        method = self.method.replace(":", ".")
-        return f"{self.dataset_name}-{noise}-{method}-s{self.seed}-{self.hash}"
+        readable = f"{self.dataset_name}-{noise}-{self.method}-s{self.seed}".replace(":", ".")
+        return f"{readable}-{self.hash}"
 
     @property
     def num_classes(self) -> int:
@@ -186,7 +188,8 @@ def make_config(
         hard=hard,
         epsilon=epsilon if hard == "adversarial" else EPSILON,
         data_sha256=sha256_of(dataset) if dataset.endswith(".npz") else "",
-        method_sha256=sha256_of(inspect.getfile(method_class)) if ":" in method else "",
+        method_sha256=sha256_of_file(method_class) if is_own(method) else "",
+        noise_sha256=sha256_of_file(load_noise(noise)) if is_own(noise) else "",
     )
     return dataclasses.replace(config, method_config=_method_config(config, options or {}))
 
@@ -194,8 +197,8 @@ def make_config(
 def _check_noise(dataset: str, noise: str, noise_rate: float) -> None:
     if dataset in REAL_NOISE and noise != "none":
         raise InputError(f"noise: {noise!r}; the labels of {dataset} are noisy as they come: give none")
-    if noise not in NOISES:
-        raise InputError(f"noise: {noise!r} is not one of {', '.join(NOISES)}")
+    if noise not in NOISES and not is_own(noise):
+        raise InputError(f"noise: {noise!r} is not one of {', '.join(NOISES)}, nor a module:function")
     if noise in HUMAN_NOISES and dataset != HUMAN_NOISES[noise][0]:
         raise InputError(f"noise: {noise!r} are labels of {HUMAN_NOISES[noise][0]}, not of {dataset}")
     if not 0 <= noise_rate < 1:

@@ -9,6 +9,10 @@ class InputError(ValueError):
     """
 
 
+class RunTaken(InputError):
+    """Another process, of this machine or of one that shares the store, trains the run now."""
+
+
 class RunFailed(RuntimeError):
     """Runs that others wait for have failed; which, and why, has been said."""
 

@@ -48,7 +48,7 @@ def symmetric(labels, rate: float, num_classes: int, seed: int):
     outside 0..num_classes-1.
     """
     clean = _checked(labels, rate, num_classes)
-    rng = _generator(seed)
+    rng = noise_generator(seed)
     chosen = rng.permutation(clean.size)[: int(rate * clean.size)]
     noisy = clean.copy()
     noisy[chosen] = rng.integers(num_classes, size=chosen.size)
@@ -64,7 +64,7 @@ def asymmetric(labels, rate: float, mapping, seed: int):
     """
     clean = _checked(labels, rate)
     pairs = mapping.items() if isinstance(mapping, Mapping) else enumerate(np.asarray(mapping).tolist())
-    rng = _generator(seed)
+    rng = noise_generator(seed)
     noisy = clean.copy()
     for source, target in sorted(pairs):
         members = np.flatnonzero(clean == source)
@@ -87,7 +87,7 @@ def instance_dependent(images: np.ndarray, labels, rate: float, num_classes: int
     clean = _checked(labels, rate, num_classes)
     if rate == 0:
         return _as_given(clean.copy(), labels)
-    rng = _generator(seed)
+    rng = noise_generator(seed)
     flips = truncnorm.rvs(-rate / 0.1, (1 - rate) / 0.1, loc=rate, scale=0.1, size=clean.size, random_state=rng)
     noisy, size = clean.copy(), int(np.prod(images.shape[1:]))
     for own in range(num_classes):
@@ -216,7 +216,8 @@ def corrupt(clean_labels, noise: str, rate: float, num_classes: int, seed: int, 
     return NoisyLabels(noisy, clean, num_classes, rate)
 
 
-def _generator(seed: int) -> np.random.Generator:
+def noise_generator(seed: int) -> np.random.Generator:
+    """What every noise draws from."""
     # The purpose is part of the seed: other users of the same seed must not draw the same numbers.
     return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(b"label noise")]))
 

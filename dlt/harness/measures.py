@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from dlt.harness.label_noise import NoisyLabels
+from dlt.harness.own_code import is_own
 from dlt.harness.places import IS_CHECKOUT, SOURCE
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def run_json(run, result: dict | None) -> str:
                 "samples": len(noisy.labels),
                 **({} if noisy.hard is None else {"hard_samples": int(noisy.hard.sum())}),
                 "sha256": noisy.sha256,
+                **({"transition_matrix": noisy.transition_matrix().round(6).tolist()} if is_own(config.noise) else {}),
             },
             "device": device_name(run.device),
             "threads": torch.get_num_threads(),

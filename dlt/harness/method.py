@@ -5,13 +5,13 @@ device, precision, optimiser, schedule, augmentation, evaluation, records and ch
 reaches what it needs through `self.run`.
 """
 
-import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from dlt.harness.errors import InputError
+from dlt.harness.own_code import is_own, resolve
 
 # Names, not imports: the harness knows no method, and a user's "package.module:Class" works the same way.
 METHODS = {
@@ -118,13 +118,10 @@ def preset_options(name: str) -> dict:
 
 def load_method(name: str) -> type[Method]:
     """The class of a method id or of `package.module:Class`."""
-    if name not in METHODS and ":" not in name:
+    if name not in METHODS and not is_own(name):
         raise InputError(f"method: {name!r} is not one of {', '.join(METHODS)}, nor a package.module:Class")
     path, _ = METHODS.get(name, (name, {}))
-    try:
-        method = pkgutil.resolve_name(path)
-    except Exception as error:  # the user's file may fail in any way
-        raise InputError(f"method: cannot import {path!r} ({type(error).__name__}: {error})") from error
+    method = resolve("method", path)
     if not (isinstance(method, type) and issubclass(method, Method)):
         raise InputError(f"method: {path!r} is not a subclass of dlt.Method")
     return method

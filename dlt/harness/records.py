@@ -24,9 +24,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from dlt.harness.config import RunConfig, config_from_dict
-from dlt.harness.errors import InputError
+from dlt.harness.errors import InputError, RunTaken
 from dlt.harness.places import ROOT
 
+LOOK_SECONDS = 0.2  # longer than another process takes to see whether a run is locked
 RUNS = ROOT / "runs"
 CHECKPOINTS = ROOT / "checkpoints"
 
@@ -69,9 +70,9 @@ def locked(folder: Path) -> Iterator[None]:
         raise InputError(f"output: {folder} cannot be made ({error.strerror})") from error
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=LOOK_SECONDS, poll_interval=LOOK_SECONDS / 10)
     except Timeout:
-        raise InputError(f"run: {folder.name} is being trained by another process") from None
+        raise RunTaken(f"run: {folder.name} is being trained by another process") from None
     with lock:
         yield
 

@@ -1,6 +1,7 @@
 """What a method works with: data, networks, keyed randomness, and a place to note what an epoch found."""
 
 import copy
+import functools
 import math
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,9 +18,11 @@ from dlt.harness.datasets import data_folder, load
 from dlt.harness.distributed import Parallel
 from dlt.harness.errors import InputError
 from dlt.harness.images import Dataset
-from dlt.harness.label_noise import HUMAN_NOISES, NoisyLabels, corrupt, human, instance_dependent
+from dlt.harness.label_noise import HUMAN_NOISES, NoisyLabels, corrupt, human, instance_dependent, noise_generator
 from dlt.harness.method import Batch, Method, load_method
 from dlt.harness.networks import build_network, evaluating, load_weights
+from dlt.harness.own_code import is_own
+from dlt.harness.own_noise import own_noise
 from dlt.harness.records import early_losses, folder_of, read_record
 from dlt.noise_rate import estimate_from_margins
 
@@ -232,6 +235,9 @@ def noisy_labels(dataset: Dataset, config: RunConfig, data_dir: str | None = Non
     elif config.noise == "instance":
         pixels = (dataset.mean, dataset.std)
         labels = instance_dependent(train.images, train.labels, config.noise_rate, count, config.seed, *pixels)
+    elif is_own(config.noise):
+        generate = functools.partial(noise_generator, config.seed)
+        labels = own_noise(config.noise, train.labels, config.noise_rate, count, generate, train.images)
     else:
         labels = corrupt(train.labels, config.noise, config.noise_rate, count, config.seed, config.dataset).labels
     known = config.noise != "none" or config.dataset in NUM_CLASSES.keys() - REAL_NOISE.keys()

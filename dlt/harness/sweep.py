@@ -5,12 +5,10 @@ import itertools
 import math
 import multiprocessing
 import os
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +16,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from dlt.harness.config import RunConfig
-from dlt.harness.errors import InputError
+from dlt.harness.errors import InputError, RunTaken
 from dlt.harness.method import METHODS, load_method
-from dlt.harness.records import find_record
+from dlt.harness.progress import Bar, DeviceLost, End, Taken
+from dlt.harness.records import find_record, folder_of, is_locked
 
 if TYPE_CHECKING:
     from dlt.harness.cluster import Cluster
 
+LOOK_AGAIN_SECONDS = 2  # at runs that other processes train
 MEMORY_PER_WORKER = 1.5e9  # bytes, torch's libraries and a small run's data
 
 
@@ -53,18 +53,6 @@ def memory() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-class End(Enum):
-    """How a worker ended a run that did not fail."""
-
-    FINISHED = "finished"
-    OUT_OF_TIME = "out of time"
-    NOT_BEGUN = "not begun"
-
-
-class DeviceLost(str):
-    """Why a run failed, where its process can use its device no more."""
-
-
 @dataclass(frozen=True)
 class Job:
     """Where and how runs are trained.
@@ -89,7 +77,8 @@ def sweep(configs: list[RunConfig], job: Job) -> dict[str, str]:
 
     A run that fails, or a worker that dies, does not stop the others: returned are the names of the
     failed runs with the reason. Ctrl-C stops all workers; what they had saved is resumed by the next call.
-    A run that was stopped by the deadline is saved, and is no failure.
+    A run that was stopped by the deadline is saved, and is no failure. A run that another process trains, maybe
+    on another machine that shares the store, is waited for, and taken over should that process die.
     """
     required = {run.name: run for config in _missing(configs, job) for run in config.required}
     failures = sweep([*required.values()], job) if required else {}
@@ -117,39 +106,73 @@ def _sweep(configs: list[RunConfig], job: Job) -> dict[str, str]:
         bar.close()
 
 
-def _train_here(todo: list[RunConfig], job: Job, bar: "Bar") -> dict[str, str]:
+def _train_here(todo: list[RunConfig], job: Job, bar: Bar) -> dict[str, str]:
     context = multiprocessing.get_context("spawn")
     devices = itertools.cycle(_devices(job.device))
     count = min(job.workers, len(todo))
     pool = [_Worker(context, job.store, next(devices), job.data_dir, job.deadline) for _ in range(count)]
     failures: dict[str, str] = {}
-
-    def start(worker: "_Worker") -> None:
-        """The next run that fits, else the next one: part of it is done, and the next call goes on."""
-        left = job.deadline - time.time()
-        fits = (i for i, config in enumerate(todo) if job.seconds(config) <= left)
-        worker.start(todo.pop(next(fits, 0)))
-
+    queue = _Queue(todo, job, bar)
     try:
-        for worker in pool:
-            start(worker)
-        while busy := [worker for worker in pool if worker.config is not None]:
-            for ready in wait([worker.connection for worker in busy]):
+        while True:
+            for worker in (worker for worker in pool if worker.config is None):
+                if config := queue.next():
+                    worker.start(config)
+            busy = [worker for worker in pool if worker.config is not None]
+            if not busy and queue.is_over():
+                break
+            idle = len(busy) < len(pool) and not queue.is_over()
+            for ready in wait([worker.connection for worker in busy], LOOK_AGAIN_SECONDS if idle else None):
                 worker = next(w for w in busy if w.connection is ready)
                 config = worker.config
                 message = worker.receive()
                 if isinstance(message, dict):
                     bar.epoch(config, message)
-                    continue
-                if isinstance(message, str):
-                    failures[config.name] = message
-                bar.ended(config, job.store, message)
-                if todo and time.time() < job.deadline:
-                    start(worker)
+                elif isinstance(message, Taken):
+                    queue.put_back(config)
+                else:
+                    if isinstance(message, str):
+                        failures[config.name] = message
+                    bar.ended(config, job.store, message)
     finally:
         for worker in pool:
             worker.stop()
     return failures
+
+
+class _Queue:
+    """The runs that no worker of ours has begun; some of them may be in the hands of other processes."""
+
+    def __init__(self, todo: list[RunConfig], job: Job, bar: Bar):
+        self._todo, self._job, self._bar = todo, job, bar
+        self._has_waited = False
+
+    def is_over(self) -> bool:
+        return not self._todo or time.time() >= self._job.deadline
+
+    def next(self) -> RunConfig | None:
+        """The next run that fits, else the next one: part of it is done, and the next call goes on.
+
+        Those that others have finished leave the queue; those that they train now stay in it.
+        """
+        if self.is_over():
+            return None
+        for config in [config for config in self._todo if find_record(config, [self._job.store])]:
+            self._todo.remove(config)
+            self._bar.ended(config, self._job.store, End.FINISHED)
+        free = [config for config in self._todo if not is_locked(folder_of(self._job.store, config))]
+        if self._todo and not free and not self._has_waited:
+            self._has_waited = True
+            self._bar.line(f"waiting for runs that other processes train: {', '.join(c.name for c in self._todo)}")
+        left = self._job.deadline - time.time()
+        config = next((c for c in free if self._job.seconds(c) <= left), free[0] if free else None)
+        if config:
+            self._todo.remove(config)
+        return config
+
+    def put_back(self, config: RunConfig) -> None:
+        """A run that another process was faster to take."""
+        self._todo.append(config)
 
 
 def _devices(device: str) -> list[str]:
@@ -225,6 +248,7 @@ def attempt(
     `report` is given the row of every epoch.
     """
     from dlt.harness.training import train
+    from dlt.harness.user_errors import is_of_device
 
     for method in METHODS:  # at once: a file edited during a sweep must not change its later runs
         load_method(method)
@@ -238,66 +262,10 @@ def attempt(
                 rows.close()  # saves
                 return End.OUT_OF_TIME
         return End.FINISHED
+    except RunTaken as error:
+        return Taken(error)
     except (InputError, FloatingPointError) as error:
         return str(error)
     except Exception as error:
         reason = traceback.format_exc().strip()
-        return DeviceLost(reason) if _is_of_device(error) else reason
-
-
-def _is_of_device(error: Exception) -> bool:
-    """Whether CUDA itself failed, after which its context answers every call of the process with an error."""
-    return isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
-
-
-class Bar:
-    """One bar for the whole sweep, in CE-epochs of work, and a line for every finished run."""
-
-    def __init__(self, configs, say):
-        from tqdm import tqdm
-
-        self._say = say
-        total = sum(config.cost for config in configs)
-        interval = 0.1 if sys.stderr.isatty() else 30  # a file is not filled with bars
-        self._bar = tqdm(
-            total=total,
-            unit="CE-epoch",
-            file=sys.stderr,
-            smoothing=0.05,
-            dynamic_ncols=True,
-            mininterval=interval,
-            maxinterval=max(interval, 10),
-            bar_format="{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} CE-epochs [{elapsed}, {remaining} left]{postfix}",
-        )
-        self._done = {config.name: 0.0 for config in configs}
-
-    def epoch(self, config: RunConfig, row: dict) -> None:
-        method = load_method(config.method)
-        done = sum(method.epoch_cost(epoch, config) for epoch in range(1, row["epoch"] + 1))
-        self._bar.set_postfix_str(f"{config.method} {row['epoch']}/{config.setting.epochs}", refresh=False)
-        self._advance(config, done)
-
-    def ended(self, config: RunConfig, store: Path, how: End | str) -> None:
-        if how is End.NOT_BEGUN:
-            return
-        if how is End.OUT_OF_TIME:
-            self._line(f"{config.name}: out of time, saved")
-            return
-        self._advance(config, config.cost)
-        if isinstance(how, str):
-            self._line(f"FAILED {config.name}: {how}")
-            return
-        accuracy = find_record(config, [store]).result["test_accuracy"]
-        self._line(f"{config.name}: Last {accuracy['last']:.1f}, Best {accuracy['best']:.1f}")
-
-    def _advance(self, config: RunConfig, done: float) -> None:
-        self._bar.update(done - self._done[config.name])
-        self._done[config.name] = done
-
-    def _line(self, text: str) -> None:
-        self._bar.clear()
-        self._say(text)
-        self._bar.refresh()
-
-    def close(self) -> None:
-        self._bar.close()
+        return DeviceLost(reason) if is_of_device(error) else reason

@@ -18,9 +18,12 @@ from dlt.harness import distributed, records
 from dlt.harness.config import RunConfig
 from dlt.harness.errors import InputError
 from dlt.harness.measures import epoch_measures, run_json, summary
-from dlt.harness.method import Method
+from dlt.harness.method import Method, load_method
 from dlt.harness.networks import load_weights
+from dlt.harness.own_code import is_own, line_of, sha256_of_file
+from dlt.harness.own_noise import load_noise
 from dlt.harness.run import EVALUATION_BATCH, Run
+from dlt.harness.user_errors import TRACEBACK, in_one_line
 
 
 def resolve_device(name: str) -> torch.device:
@@ -66,6 +69,8 @@ def train(
             if distributed.rank() == 0:
                 stack.enter_context(records.locked(folder))
                 _check_disk(run, folder)
+            if records.read_record(folder) is not None:  # by another process, since we last looked
+                return
         yield from _train_locked(run, folder, checkpoint_seconds)
 
 
@@ -73,7 +78,9 @@ def _prepared(config: RunConfig, store: Path, device: str, data_dir: str | None)
     """The run before its first epoch; None if it is finished."""
     target = resolve_device(device)
     _check_processes(config)
-    if records.read_record(records.folder_of(store, config)) is not None:
+    _check_unedited(config)
+    folder = records.folder_of(store, config)
+    if records.read_record(folder) is not None:
         return None
     _check_required(config, store)
     if config.setting.threads:
@@ -81,7 +88,8 @@ def _prepared(config: RunConfig, store: Path, device: str, data_dir: str | None)
     torch.backends.cudnn.deterministic = True
     for part in (torch.backends.cuda.matmul, torch.backends.cudnn.conv):  # fp32 is fp32: cuDNN's own choice is TF32
         part.fp32_precision = "ieee"
-    return Run(config, target, data_dir, store)
+    with in_one_line(config, folder):
+        return Run(config, target, data_dir, store)
 
 
 def _check_processes(config: RunConfig) -> None:
@@ -92,6 +100,14 @@ def _check_processes(config: RunConfig) -> None:
             f"setting: processes: {expected}, but {distributed.size()} share this run; "
             f"start it with torchrun --standalone --nproc-per-node {expected} -m dlt train"
         )
+
+
+def _check_unedited(config: RunConfig) -> None:
+    """InputError where code of the user's own is no more what the run was named after."""
+    own = ((config.method, config.method_sha256, load_method), (config.noise, config.noise_sha256, load_noise))
+    for name, sha256, loaded in own:
+        if sha256 and sha256_of_file(loaded(name)) != sha256:
+            raise InputError(f"run: the file of {name} was edited since {config.name} got its name")
 
 
 def _check_required(config: RunConfig, store: Path) -> None:
@@ -123,9 +139,10 @@ def _train_locked(run: Run, folder: Path, checkpoint_seconds: float) -> Iterator
     saved = time.monotonic()
     for epoch in range(progress.epoch + 1, config.setting.epochs + 1):
         started = time.perf_counter()
-        row = train_epoch(run, epoch)
-        trained = time.perf_counter()
-        row = {"epoch": epoch} | row | test_accuracies(run)
+        with in_one_line(config, folder, run.method.loss):
+            row = train_epoch(run, epoch)
+            trained = time.perf_counter()
+            row = {"epoch": epoch} | row | test_accuracies(run)
         tested = time.perf_counter()
         row |= epoch_measures(run.observed, run.noisy_labels)
         if epoch in config.loss_epochs and not config.setting.epoch_samples:
@@ -143,7 +160,8 @@ def _train_locked(run: Run, folder: Path, checkpoint_seconds: float) -> Iterator
         if distributed.rank() == 0:
             progress.finish(run, folder)
             records.write_atomic(folder / "run.json", run_json(run, summary(progress.rows)))
-            (folder / "checkpoint.pt").unlink(missing_ok=True)
+            for name in ("checkpoint.pt", TRACEBACK):
+                (folder / name).unlink(missing_ok=True)
 
 
 def train_epoch(run: Run, epoch: int) -> dict[str, float]:
@@ -158,7 +176,7 @@ def train_epoch(run: Run, epoch: int) -> dict[str, float]:
     step_losses = []
     for batch in method.batches(epoch):
         loss = method.loss(batch)
-        _check_scalar(loss, method)
+        _check_scalar(loss, run)
         optimizer = run.optimizers[batch.network]
         optimizer.zero_grad()
         loss.backward()
@@ -170,7 +188,7 @@ def train_epoch(run: Run, epoch: int) -> dict[str, float]:
     if not step_losses.isfinite().all():
         step = int((~step_losses.isfinite()).nonzero()[0]) + 1
         raise FloatingPointError(
-            f"{run.config.name}: the loss is {step_losses[step - 1]} at epoch {epoch}, step {step}"
+            f"{run.config.name}: the loss is {step_losses[step - 1]} at epoch {epoch}, step {step}{_place(run)}"
         )
     return {
         "learning_rate": rate,
@@ -179,14 +197,20 @@ def train_epoch(run: Run, epoch: int) -> dict[str, float]:
     }
 
 
-def _check_scalar(loss, method: Method) -> None:
+def _place(run: Run) -> str:
+    """ " (my_method.py:8)", where the loss of the user's own method is written; nothing for ours."""
+    return f" ({line_of(run.method.loss)})" if is_own(run.config.method) else ""
+
+
+def _check_scalar(loss, run: Run) -> None:
     """InputError for what cannot be minimised: it comes from a method of the user's own."""
     if isinstance(loss, Tensor) and loss.ndim == 0 and loss.requires_grad:
         return
     found = type(loss).__name__
     if isinstance(loss, Tensor):
         found = f"a tensor of shape {tuple(loss.shape)}" + ("" if loss.requires_grad else " without gradient")
-    raise InputError(f"method: {type(method).__name__}.loss gave {found}; it must give a scalar tensor with gradient")
+    given = f"{type(run.method).__name__}.loss{_place(run)} gave {found}"
+    raise InputError(f"method: {given}; it must give a scalar tensor with gradient")
 
 
 @torch.no_grad()
