@@ -114,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=commands.export_model)
     command.add_argument("folder", type=Path, help="the folder of the run, with weights.safetensors")
     command.add_argument("target", type=Path, help="an empty folder")
+    command.add_argument("--dataset", help="the .npz file of images, where the run was trained on one")
 
     command = subparsers.add_parser("export-noise", help="the noisy labels of a setting, with their sha256")
     command.set_defaults(run=commands.export_noise)

@@ -1,6 +1,7 @@
 """What each command of the command line does. What it needs is imported in it, so that each starts at once."""
 
 import json
+import os
 
 from dlt.harness.errors import InputError
 
@@ -150,7 +151,7 @@ def clean(options) -> None:
 
     if options.workers is not None and options.workers < 1:
         raise InputError(f"workers: {options.workers} is not at least 1")
-    path = options.path.resolve()
+    path = Path(os.path.realpath(options.path))  # `resolve` fails on links that go round
     output = options.output or Path(f"{path.name if path.is_dir() else path.stem}-cleaned")
     request = cleaning.Request(
         options.path,
@@ -199,7 +200,7 @@ def evaluate(options) -> None:
 def export_model(options) -> None:
     from dlt.artifact.export import export_model
 
-    print("written: " + ", ".join(map(str, export_model(options.folder, options.target))))
+    print("written: " + ", ".join(map(str, export_model(options.folder, options.target, options.dataset))))
 
 
 def export_noise(options) -> None:

@@ -234,7 +234,7 @@ def test_without_a_network_it_falls_back(photos, tmp_path, monkeypatch, capsys):
         (["--backbone", "{tmp}", "--weights", "{weights}"], "has its own"),
         (["--backbone", "none", "--weights", "{weights}"], "none takes no --weights"),
         (["--backbone", MODEL, "--folds", "5"], "--profile and --folds are for training from scratch"),
-        (["--views", "-1"], "views: -1 is below 0"),
+        (["--views", "-1"], "views: -1 is not in 0..32"),
     ],
 )
 def test_bad_backbones_are_one_line(photos, weights, tmp_path, capsys, arguments, line):

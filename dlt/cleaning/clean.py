@@ -18,6 +18,7 @@ from dlt.harness.errors import InputError
 from dlt.harness.settings import first_dataset
 from dlt.harness.training import resolve_device
 
+MOST_VIEWS = 32  # of a picture: they are all in memory
 LEAST_SIDE = 32  # pixels, of an image that a pretrained network can make something of
 
 
@@ -43,8 +44,8 @@ def _backbone(request: Request, device: torch.device, say) -> Backbone | None:
     "auto" is a small DINOv2 where its weights are at hand or can be fetched; but from scratch where a profile or folds
     are asked for, which mean that, and for images too small to be pictures.
     """
-    if request.views < 0:
-        raise InputError(f"views: {request.views} is below 0")
+    if not 0 <= request.views <= MOST_VIEWS:
+        raise InputError(f"views: {request.views} is not in 0..{MOST_VIEWS}")
     if request.backbone == "none" and (request.weights or request.views):
         raise InputError("backbone: none takes no --weights and no --views")
     if request.backbone == "none":

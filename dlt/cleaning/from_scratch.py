@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dlt.artifact.export import write_model
+from dlt.artifact.export import about_images, write_model
 from dlt.artifact.printing import counted
 from dlt.cleaning import page
 from dlt.cleaning.apply_source import data_hash
@@ -213,11 +213,5 @@ def _write(request: Request, pictures: Pictures, config: RunConfig, store: Path,
         output, items, pictures.class_names, title, in_words(summary), data_hash(path, request.label, request.id_column)
     )
     dataset = load(config.dataset, config.profile)
-    about = {
-        "estimated_noise_rate": summary["estimated_noise_rate"],
-        "class_names": list(pictures.class_names),
-        "image_shape": list(pictures.images.shape[1:]),
-        "mean": dataset.mean,
-        "std": dataset.std,
-    }
+    about = {"estimated_noise_rate": summary["estimated_noise_rate"]} | about_images(dataset)
     write_model(read_record(folder_of(store, config)), output / "model", about, tested=pictures.test is not None)
