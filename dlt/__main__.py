@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder with one folder of pictures a class, a list of pictures or numbers, an .npz or .npy file",
     )
     command.add_argument("--label", help="of a table the column of the labels; of features in a .npy file the labels'")
+    command.add_argument("--clean-label", help="the true labels, where they are known, as --label: for measures")
     command.add_argument("--id", help="of a table the column of the rows' names (default: numbers from 0)")
     command.add_argument("--path", dest="picture_column", help="of a list the column of the pictures' paths")
     command.add_argument(

@@ -163,6 +163,7 @@ def clean(options) -> None:
         options.workers,
         ({} if options.epochs is None else {"epochs": options.epochs}) | _pairs("setting", options.setting),
         options.label,
+        options.clean_label,
         options.id,
         options.picture_column,
         options.backbone,

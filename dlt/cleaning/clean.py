@@ -12,6 +12,7 @@ from dlt.cleaning.from_scratch import clean_from_scratch
 from dlt.cleaning.listing import list_pictures
 from dlt.cleaning.pictures import side_of
 from dlt.cleaning.request import Request, check_output, left_out, mark_output
+from dlt.cleaning.truth import true_labels
 from dlt.cleaning.vectors import is_vectors, read_vectors
 from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
@@ -70,6 +71,7 @@ def _backbone(request: Request, device: torch.device, say) -> Backbone | None:
 def _clean_embedded(request: Request, backbone: Backbone, say) -> dict:
     settings = request.settings or {}
     make_config("features", first_dataset("features"), "dlt-auto", "none", seed=request.seed, **settings)
+    known = true_labels(request.path, request.clean_label, request.id_column)
     check_output(request)
     listed = list_pictures(request.path, request.label, request.id_column, request.picture_column)
     sha256 = data_hash(request.path, request.label, request.id_column)
@@ -78,7 +80,7 @@ def _clean_embedded(request: Request, backbone: Backbone, say) -> dict:
     vectors = embed(listed, backbone, request.views, request.output / "embeddings", sha256)
     if listed.skipped:
         say(left_out(listed.skipped))
-    return clean_vectors(vectors, request.output, request.device, request.seed, settings, say)
+    return clean_vectors(vectors, request.output, request.device, request.seed, settings, say, known)
 
 
 def _clean_vectors(request: Request, say) -> dict:
@@ -90,10 +92,11 @@ def _clean_vectors(request: Request, say) -> dict:
         raise InputError("folds: they are for pictures; judgement.npy has every sample's probabilities")
     settings = request.settings or {}
     make_config("features", first_dataset("features"), "dlt-auto", "none", seed=request.seed, **settings)
+    known = true_labels(request.path, request.clean_label, request.id_column)
     check_output(request)
-    vectors = read_vectors(request.path, request.label, request.id_column)
+    vectors = read_vectors(request.path, request.label, request.id_column, request.clean_label)
     mark_output(request)
-    return clean_vectors(vectors, request.output, request.device, request.seed, settings, say)
+    return clean_vectors(vectors, request.output, request.device, request.seed, settings, say, known)
 
 
 def in_words(summary: dict) -> str:

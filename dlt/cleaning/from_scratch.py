@@ -15,6 +15,7 @@ from dlt.cleaning.pictures import Pictures, read_pictures, side_of
 from dlt.cleaning.request import MARK, Request, check_output, left_out, mark_output
 from dlt.cleaning.review import write_review
 from dlt.cleaning.suspects import fold_parts, judge, out_of_sample, probabilities
+from dlt.cleaning.truth import beside_the_truth, true_labels, truth_in_words
 from dlt.harness.config import RunConfig, ce_config, make_config
 from dlt.harness.datasets import load
 from dlt.harness.errors import InputError, RunFailed
@@ -44,6 +45,7 @@ def clean_from_scratch(request: Request, device: torch.device, say) -> dict:
     settings = _settings(request, profile, device.type)
     # What cannot be trained is refused before any picture is read.
     make_config(profile, first_dataset(profile), "dlt-window", "none", seed=request.seed, **settings)
+    known = true_labels(request.path, request.clean_label, request.id_column)
     check_output(request)
     pictures = read_pictures(request.path, SIZES[profile], request.label, request.id_column, request.picture_column)
     _check_folds(pictures, request)
@@ -60,6 +62,8 @@ def clean_from_scratch(request: Request, device: torch.device, say) -> dict:
     mark_output(request)
     judged = judge(config, store, pictures.labels, probabilities(config, store, device))
     summary = _summary(pictures, config, store, judged)
+    given = [pictures.class_names[label] for label in pictures.labels]
+    summary |= beside_the_truth(known, pictures.ids, given, judged, summary["estimated_noise_rate"])
     _write(request, pictures, config, store, judged, summary)
     if failures:
         raise failed
@@ -185,7 +189,7 @@ def in_words(summary: dict) -> str:
         )
     for pair in summary["frequent"][:5]:
         lines.append(f"  {pair['images']} labelled {pair['given']} look like {pair['suggested']}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *truth_in_words(summary)])
 
 
 def _write(request: Request, pictures: Pictures, config: RunConfig, store: Path, judged, summary: dict) -> None:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from dlt.cleaning.apply_list import LABELS
 from dlt.harness.errors import InputError
 
@@ -22,6 +24,14 @@ def read_table(path: Path, rows: int | None = None):
         raise InputError(f"path: {path} is no text in UTF-8 ({where}); save it as UTF-8") from None
     except Exception as error:  # whatever a broken file may do to pandas
         raise InputError(f"path: {path} cannot be read ({str(error).splitlines()[0]})") from None
+
+
+def read_npy(path: Path, field: str) -> np.ndarray:
+    """The array of a .npy file of plain numbers or texts; InputError naming `field`."""
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise InputError(f"{field}: {path} is no .npy file of plain numbers ({str(error).splitlines()[0]})") from None
 
 
 def unlabelled(path: Path, table, label: str | None, labels: list[str]) -> list[int]:
