@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 
 from dlt.harness.errors import InputError
 
@@ -176,6 +177,9 @@ def clean(options) -> None:
         print(f"written: {output}/review.html (open it in a browser), suspects.csv, labels.csv, exports")
     else:
         print(f"written: {output}/index.html (open it in a browser), suspects.csv, labels.csv, galleries, model/")
+    given = [word for name in ("label", "id") if (value := getattr(options, name)) for word in (f"--{name}", value)]
+    if options.path.suffix != ".npy":
+        print("then: apply " + shlex.join([str(options.path), "decisions.csv", "corrected/", *given]))
 
 
 def apply(options) -> None:

@@ -34,6 +34,9 @@ MORE = {
     "./reproduce.sh table1 --launcher ray": None,
     ".venv/bin/torchrun": None,
     "./reproduce.sh export runs/digits": None,
+    "./reproduce.sh train --method ce --noise none --profile mini --dataset trusted.npz": None,
+    "./reproduce.sh export runs/mini": None,
+    "./reproduce.sh clean photos/": None,
     "./reproduce.sh export-noise my-labels": [],
 }
 
@@ -69,7 +72,7 @@ def test_it_runs(line, here):
 
 
 def test_a_run_and_what_can_be_done_with_it(here, capsys):
-    train, evaluate, export = command("train", "0.5"), command("evaluate"), command("export")
+    train, evaluate, export = command("train", "0.5"), command("evaluate"), command("export", "my-model")
     assert main([*train[1:], *TRAIN]) == 0
     (folder,) = here.glob(evaluate[2].replace("<hash>", "*"))
     assert main(["evaluate", str(folder), "--device", "cpu"]) == 0

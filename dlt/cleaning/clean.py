@@ -12,6 +12,7 @@ from dlt.cleaning.from_scratch import clean_from_scratch
 from dlt.cleaning.listing import list_pictures
 from dlt.cleaning.pictures import side_of
 from dlt.cleaning.request import Request, check_output, left_out, mark_output
+from dlt.cleaning.tables import LISTS, PICTURES
 from dlt.cleaning.truth import true_labels
 from dlt.cleaning.vectors import is_vectors, read_vectors
 from dlt.harness.config import make_config
@@ -85,7 +86,9 @@ def _clean_embedded(request: Request, backbone: Backbone, say) -> dict:
 
 def _clean_vectors(request: Request, say) -> dict:
     if request.backbone != "auto" or request.weights or request.views:
-        raise InputError(f"backbone: it is for pictures; {request.path} has features")
+        hint = f", or no column {', '.join(PICTURES)}: name that of the pictures by --path"
+        lists = request.path.suffix in LISTS
+        raise InputError(f"backbone: it is for pictures; {request.path} has features{hint * lists}")
     if request.profile not in ("auto", "features"):
         raise InputError(f"profile: {request.profile!r} is for pictures; {request.path} has features")
     if request.folds:
