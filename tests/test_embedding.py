@@ -255,6 +255,7 @@ def test_bad_backbones_are_one_line(photos, weights, tmp_path, capsys, arguments
         ("file,label\nnone.png,a\n", [], "none of the 1 pictures"),
         ("file,label\nx.png,a\n", ["--path", "shot"], "has no column 'shot'"),
         ("file,what\nx.png,a\n", [], "has no column label"),
+        ("shot,label\nx.png,a\n", [], "or no column path, file, filename, image, picture: name that of the pictures"),
         ("file,label\nx.png,a\nx.png,b,c\n", ["--path", "file"], "cannot be read"),
     ],
 )

@@ -11,7 +11,7 @@ from dlt.__main__ import main
 from dlt.cleaning import hoc
 from dlt.cleaning.neighbours import Neighbours, judgement, nearest
 from dlt.cleaning.reasons import by_class, expected_among_first, kinds
-from dlt.cleaning.truth import beside_the_truth, true_labels, truth_in_words
+from dlt.cleaning.truth import beside_the_truth, check_known, true_labels, truth_in_words
 from dlt.cleaning.vectors import read_vectors
 from dlt.harness.errors import InputError
 
@@ -143,6 +143,7 @@ def test_an_archive_from_suspects_to_a_corrected_copy_and_back(archive, tmp_path
     said = capsys.readouterr().out
     assert "estimated noise rate" in said
     assert "beside 150 true labels: 10.0% are wrong, the estimate is off by" in said
+    assert f"then: apply {archive} decisions.csv corrected/" in said
     suspects = pandas.read_csv(output / "suspects.csv")
     found = wrong[suspects["id"]]
     assert found.mean() > 0.8
@@ -218,6 +219,7 @@ def test_true_labels_of_every_kind_of_file(tmp_path, suffix):
     table.loc[[7, 9], "checked"] = None
     if suffix == "npy":
         column = str(tmp_path / "true.npy")
+        np.save(path, np.zeros((150, 6)))
         np.save(column, true)
     elif suffix == "npz":
         np.savez(path, labels=true, clean_labels=true)
@@ -228,6 +230,15 @@ def test_true_labels_of_every_kind_of_file(tmp_path, suffix):
         assert read_vectors(path, clean_label=column).features.shape[1] == 6
     found = true_labels(path, column, None)
     assert (len(found), found["4"]) == (known, "1")
+    check_known(found, ("1", "7"))
+    with pytest.raises(
+        InputError, match=r"no true label is a class of the labels: 0, 1, 2; the classes are 1\.0, 2\.0"
+    ):
+        check_known(found, ("1.0", "2.0"))
+    if suffix == "npy":
+        np.save(column, true[:149])
+        with pytest.raises(InputError, match=r"true.npy is int64 \(149,\); must be labels \(150,\)"):
+            true_labels(path, column, None)
 
 
 def test_measures_beside_the_truth_by_hand():

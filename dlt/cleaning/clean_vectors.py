@@ -17,7 +17,7 @@ from dlt.cleaning.neighbours import Neighbours, judgement, nearest
 from dlt.cleaning.reasons import by_class, expected_among_first, kinds
 from dlt.cleaning.review import Item, write_review
 from dlt.cleaning.suspects import probabilities
-from dlt.cleaning.truth import beside_the_truth, truth_in_words
+from dlt.cleaning.truth import beside_the_truth, check_known, truth_in_words
 from dlt.cleaning.vectors import Vectors
 from dlt.harness.config import RunConfig, make_config
 from dlt.harness.errors import RunFailed
@@ -38,6 +38,7 @@ def clean_vectors(
 
     `known` are the true labels by id, as far as they are known: the summary then says how well the others were found.
     """
+    check_known(known, vectors.class_names)
     classes = len(vectors.class_names)
     say(f"{len(vectors)} samples of {classes} classes, {vectors.features.shape[1]} features each: nearest neighbours")
     neighbours = nearest(scale(vectors.features, vectors.features, vectors.scaling))

@@ -15,7 +15,7 @@ from dlt.cleaning.pictures import Pictures, read_pictures, side_of
 from dlt.cleaning.request import MARK, Request, check_output, left_out, mark_output
 from dlt.cleaning.review import write_review
 from dlt.cleaning.suspects import fold_parts, judge, out_of_sample, probabilities
-from dlt.cleaning.truth import beside_the_truth, true_labels, truth_in_words
+from dlt.cleaning.truth import beside_the_truth, check_known, true_labels, truth_in_words
 from dlt.harness.config import RunConfig, ce_config, make_config
 from dlt.harness.datasets import load
 from dlt.harness.errors import InputError, RunFailed
@@ -48,6 +48,7 @@ def clean_from_scratch(request: Request, device: torch.device, say) -> dict:
     known = true_labels(request.path, request.clean_label, request.id_column)
     check_output(request)
     pictures = read_pictures(request.path, SIZES[profile], request.label, request.id_column, request.picture_column)
+    check_known(known, pictures.class_names)
     _check_folds(pictures, request)
     say(_what(pictures, profile))
     write_atomic(request.output / MARK, "")

@@ -1,5 +1,6 @@
 """How well wrong labels were found, where the true ones are known: of an archive, or of a column of a list."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,10 @@ def true_labels(path: Path, clean_label: str | None, id_column: str | None) -> d
     if clean_label is None:
         return None
     if path.suffix == ".npy":
-        return _numbered(read_npy(Path(clean_label), "clean-label"))
+        clean, needed = read_npy(Path(clean_label), "clean-label"), read_npy(path, "path").shape[:1]
+        if clean.shape != needed or clean.dtype.kind not in "iuU":
+            raise InputError(f"clean-label: {clean_label} is {clean.dtype} {clean.shape}; must be labels {needed}")
+        return _numbered(clean)
     if path.suffix not in LISTS or not path.is_file():
         raise InputError(f"clean-label: {path} is no list ({', '.join(LISTS)}); a folder has no true labels")
     source = open_source(path, clean_label, id_column)
@@ -47,6 +51,13 @@ def _of_archive(path: Path) -> dict[str, str] | None:
 
 def _numbered(labels: np.ndarray) -> dict[str, str]:
     return {str(row): str(label) for row, label in enumerate(labels)}
+
+
+def check_known(known: dict[str, str] | None, names: Sequence[str]) -> None:
+    """InputError where no true label is one of the classes `names`: they are written otherwise, 1.0 for 1."""
+    if known and not {*known.values()} & {*names}:
+        found, classes = ", ".join(sorted({*known.values()})[:5]), ", ".join(names[:5])
+        raise InputError(f"clean-label: no true label is a class of the labels: {found}; the classes are {classes}")
 
 
 def beside_the_truth(known: dict[str, str] | None, ids: list[str], names: list[str], judged, rate: float) -> dict:
