@@ -73,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a folder with one folder of pictures a class, a list of pictures or numbers, an .npz or .npy file",
     )
     command.add_argument("--label", help="of a table the column of the labels; of features in a .npy file the labels'")
+    command.add_argument("--clean-label", help="the true labels, where they are known, as --label: for measures")
     command.add_argument("--id", help="of a table the column of the rows' names (default: numbers from 0)")
     command.add_argument("--path", dest="picture_column", help="of a list the column of the pictures' paths")
     command.add_argument(
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=commands.export_model)
     command.add_argument("folder", type=Path, help="the folder of the run, with weights.safetensors")
     command.add_argument("target", type=Path, help="an empty folder")
+    command.add_argument("--dataset", help="the .npz file of images, where the run was trained on one")
 
     command = subparsers.add_parser("export-noise", help="the noisy labels of a setting, with their sha256")
     command.set_defaults(run=commands.export_noise)

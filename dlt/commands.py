@@ -1,6 +1,8 @@
 """What each command of the command line does. What it needs is imported in it, so that each starts at once."""
 
 import json
+import os
+import shlex
 
 from dlt.harness.errors import InputError
 from dlt.harness.own_code import is_own
@@ -152,7 +154,7 @@ def clean(options) -> None:
 
     if options.workers is not None and options.workers < 1:
         raise InputError(f"workers: {options.workers} is not at least 1")
-    path = options.path.resolve()
+    path = Path(os.path.realpath(options.path))  # `resolve` fails on links that go round
     output = options.output or Path(f"{path.name if path.is_dir() else path.stem}-cleaned")
     request = cleaning.Request(
         options.path,
@@ -164,6 +166,7 @@ def clean(options) -> None:
         options.workers,
         ({} if options.epochs is None else {"epochs": options.epochs}) | _pairs("setting", options.setting),
         options.label,
+        options.clean_label,
         options.id,
         options.picture_column,
         options.backbone,
@@ -176,6 +179,9 @@ def clean(options) -> None:
         print(f"written: {output}/review.html (open it in a browser), suspects.csv, labels.csv, exports")
     else:
         print(f"written: {output}/index.html (open it in a browser), suspects.csv, labels.csv, galleries, model/")
+    given = [word for name in ("label", "id") if (value := getattr(options, name)) for word in (f"--{name}", value)]
+    if options.path.suffix != ".npy":
+        print("then: apply " + shlex.join([str(options.path), "decisions.csv", "corrected/", *given]))
 
 
 def apply(options) -> None:
@@ -201,7 +207,7 @@ def evaluate(options) -> None:
 def export_model(options) -> None:
     from dlt.artifact.export import export_model
 
-    print("written: " + ", ".join(map(str, export_model(options.folder, options.target))))
+    print("written: " + ", ".join(map(str, export_model(options.folder, options.target, options.dataset))))
 
 
 def export_noise(options) -> None:

@@ -260,7 +260,7 @@ def test_bad_input(tmp_path, capsys, planted):
     (tmp_path / "broken/cat/1.png").write_bytes(b"nothing")
     bad = {
         "nowhere": ([str(tmp_path / "nowhere")], "there is no file or folder"),
-        "text": ([str(save_text(tmp_path / "a.txt"))], "is neither a folder of class folders, nor a list, nor an .npz"),
+        "text": ([str(save_text(tmp_path / "a.txt"))], "is neither a folder of class folders, nor a list (.csv"),
         "empty": ([str(tmp_path / "empty")], "has no pictures in folders; expected empty/<class>/<picture>"),
         "one class": ([str(tmp_path / "one")], "has one class, 'cat'"),
         "all broken": ([str(tmp_path / "broken")], "none of the 1 pictures of broken"),

@@ -234,7 +234,7 @@ def test_without_a_network_it_falls_back(photos, tmp_path, monkeypatch, capsys):
         (["--backbone", "{tmp}", "--weights", "{weights}"], "has its own"),
         (["--backbone", "none", "--weights", "{weights}"], "none takes no --weights"),
         (["--backbone", MODEL, "--folds", "5"], "--profile and --folds are for training from scratch"),
-        (["--views", "-1"], "views: -1 is below 0"),
+        (["--views", "-1"], "views: -1 is not in 0..32"),
     ],
 )
 def test_bad_backbones_are_one_line(photos, weights, tmp_path, capsys, arguments, line):
@@ -255,6 +255,7 @@ def test_bad_backbones_are_one_line(photos, weights, tmp_path, capsys, arguments
         ("file,label\nnone.png,a\n", [], "none of the 1 pictures"),
         ("file,label\nx.png,a\n", ["--path", "shot"], "has no column 'shot'"),
         ("file,what\nx.png,a\n", [], "has no column label"),
+        ("shot,label\nx.png,a\n", [], "or no column path, file, filename, image, picture: name that of the pictures"),
         ("file,label\nx.png,a\nx.png,b,c\n", ["--path", "file"], "cannot be read"),
     ],
 )

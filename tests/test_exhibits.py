@@ -176,11 +176,11 @@ def test_human_labels_are_left_out_where_they_are_not(monkeypatch, tmp_path, cap
     monkeypatch.setenv("DLT_DATA", str(tmp_path))
     runs = TARGETS["table5"].runs("mini", [1])
     assert [run.noise for run in runs] == ["symmetric"] * 5 + ["asymmetric"] * 3 + ["human-aggre", "human-worse"]
-    assert reproduce._with_labels(runs, None) == runs[:-2]
+    assert reproduce._with_labels(runs, None, []) == runs[:-2]
     said = capsys.readouterr().out
     assert "left out: 2 runs with human labels, no CIFAR-10_human.pt or cifar10n.npz in" in said
     with pytest.raises(InputError, match="left out: 2 runs with human labels"):
-        reproduce._with_labels(runs[-2:], None)
+        reproduce._with_labels(runs[-2:], None, [])
     (tmp_path / "cifar10n.npz").write_bytes(b"")
-    assert reproduce._with_labels(runs, None) == runs
+    assert reproduce._with_labels(runs, None, []) == runs
     assert capsys.readouterr().out == ""

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from readme import python
 from sklearn.datasets import load_digits
 
@@ -14,6 +15,7 @@ from dlt.artifact.export import export_noise
 from dlt.harness import records
 from dlt.harness.config import make_config
 from dlt.harness.datasets import Dataset, Images, load
+from dlt.harness.errors import InputError
 from dlt.harness.label_noise import corrupt, symmetric
 from dlt.harness.networks import build_network, load_weights
 from dlt.harness.run import noisy_labels
@@ -40,6 +42,27 @@ def test_export_of_a_run(finished, tmp_path, capsys):
     assert record.run["label_noise"]["sha256"] in card
     assert main(["export", str(finished), str(target)]) == 2  # nothing is overwritten
     assert "is not an empty folder" in capsys.readouterr().err
+
+
+def test_export_of_a_network_for_pictures(tiny_config, tiny, finished, tmp_path, capsys):
+    """With the file that it was trained on it is a backbone for `clean`."""
+    from PIL import Image
+
+    from dlt.cleaning.backbones import load_backbone
+
+    target = tmp_path / "model"
+    other = tmp_path / "other.npz"
+    other.write_bytes(b"")
+    assert main(["export", str(finished), str(target), "--dataset", str(other)]) == 2
+    assert "other.npz is not the .npz file that the run" in capsys.readouterr().err
+    assert not target.exists()
+    with pytest.raises(InputError, match="give the folder that `export"):
+        load_backbone(str(finished), None, torch.device("cpu"))
+    assert main(["export", str(finished), str(target), "--dataset", tiny]) == 0
+    about = json.loads((target / "config.json").read_text())["data"]
+    assert about["mean"] == list(load(tiny, "digits").mean)
+    backbone = load_backbone(str(target), None, torch.device("cpu"))
+    assert backbone.features(backbone.plain(Image.new("RGB", (20, 30)))[None]).shape == (1, 64)
 
 
 def test_export_needs_weights(finished, tmp_path, capsys):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dlt.__main__ import main
+from dlt.harness import records
 from dlt.harness.config import make_config
 from dlt.harness.datasets import load
 from dlt.harness.errors import InputError
@@ -84,6 +85,28 @@ def test_every_method_trains_on_features(archive, tmp_path, method):
     assert np.isfinite(rows[-1]["train_loss"])
 
 
+@pytest.mark.parametrize("tested", [False, True])
+def test_clean_labels_fill_the_measures(archive, tmp_path, tested):
+    """Trained on are the labels as they came; AUC, precision and the realised rate are those against the truth."""
+    features, true = clusters()
+    given = np.where(np.arange(120) % 10 == 4, (true + 1) % 3, true)
+    test = {"test_features": features[:30], "test_labels": true[:30]} if tested else {}
+    path = archive(labels=given, clean_labels=true, **test)
+    config = make_config("features", path, "dlt-auto", "none", epochs=6, assumed_rate=0.1)
+    epochs = list(train(config, tmp_path / "runs", "cpu"))
+    assert all(np.isfinite(epochs[-1][name]) for name in ("auc", "precision", "recall"))
+    data = load_features(path)
+    rows = np.arange(120) if tested else data.train.rows
+    np.testing.assert_array_equal(data.train.labels, given[rows])
+    np.testing.assert_array_equal(data.test.labels, true[:30] if tested else true[data.test.rows])
+    realised = records.read_record(records.folder_of(tmp_path / "runs", config)).run["label_noise"]["realised_rate"]
+    assert realised == pytest.approx((given != true)[rows].mean())
+    plain = make_config("features", archive(labels=given, **test), "dlt-auto", "none", epochs=6, assumed_rate=0.1)
+    without = list(train(plain, tmp_path / "runs", "cpu"))
+    assert np.isnan(without[-1]["auc"])
+    assert without[-1]["train_loss"] == epochs[-1]["train_loss"]
+
+
 def test_the_linear_network_begins_at_zero():
     network = build_network("linear", 5, 3, seed=1)
     assert not network(torch.randn(4, 5)).any()
@@ -107,6 +130,8 @@ def test_the_profiles_own_data_are_the_digits():
         ({"labels": np.arange(120) % 3 - 1}, "must not be negative"),
         ({"labels": np.arange(120) % 3 * 2}, "without a gap"),
         ({"class_names": np.array(["a", "b"])}, "class_names are 2"),
+        ({"clean_labels": np.arange(119) % 3}, "clean_labels is int64"),
+        ({"clean_labels": np.arange(120) % 4}, "clean_labels go up to 3"),
         ({"scaling": np.array("log")}, "scaling is 'log'"),
         ({"views": np.zeros((2, 119, 5))}, "views is"),
         ({"test_features": np.zeros((12, 4)), "test_labels": np.zeros(12, int)}, "do not fit"),

@@ -25,7 +25,7 @@ def test_notebook(path):
 
 
 def test_they_are_all_there():
-    assert [path.stem[:2] for path in PATHS] == [f"{i:02}" for i in range(11)]
+    assert [path.stem[:2] for path in PATHS] == [f"{i:02}" for i in range(12)]
 
 
 def test_the_store_is_chosen_by_the_environment(monkeypatch):

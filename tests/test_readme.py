@@ -65,6 +65,9 @@ def test_the_comparison_on_vectors_is_its_csv():
     tools = ("DLT", "cleanlab", "neighbours")
     table = pandas.read_csv(ROOT / "docs/cleaning-vectors.csv")
     assert sorted(set(table["seed"])) == [1, 2, 3, 4, 5]
+    pictures = pandas.read_csv(ROOT / "docs/cleaning-pictures.csv")
+    assert sorted(set(pictures["seed"])) == [1, 2, 3]
+    table = pandas.concat([table, pictures.assign(planted="pictures " + pictures["planted"])])
     mean = table.groupby(["planted", "tool"]).mean(numeric_only=True)
     for planted in set(table["planted"]):
         ours = mean.loc[(planted, "DLT")]

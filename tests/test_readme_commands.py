@@ -37,6 +37,9 @@ MORE = {
     "./reproduce.sh table1 --launcher ray": None,
     ".venv/bin/torchrun": None,
     "./reproduce.sh export runs/digits": None,
+    "./reproduce.sh train --method ce --noise none --profile mini --dataset trusted.npz": None,
+    "./reproduce.sh export runs/mini": None,
+    "./reproduce.sh clean photos/": None,
     "./reproduce.sh export-noise my-labels": [],
     "./reproduce.sh train --method my_idea:Trimmed": TRAIN,
     "./reproduce.sh table1 --profile digits --methods ce,dlt-window,my_idea:Trimmed": [
@@ -116,7 +119,7 @@ def test_a_run_and_what_can_be_done_with_it(here, capsys):
     train, evaluate, export = (
         command("train", "0.5"),
         command("evaluate", "runs/digits/digits-symmetric0.5-dlt-window-s1-<hash>"),
-        command("export"),
+        command("export", "my-model"),
     )
     assert main([*train[1:], *TRAIN]) == 0
     (folder,) = here.glob(evaluate[2].replace("<hash>", "*"))

@@ -11,6 +11,7 @@ from dlt.__main__ import main
 from dlt.cleaning import hoc
 from dlt.cleaning.neighbours import Neighbours, judgement, nearest
 from dlt.cleaning.reasons import by_class, expected_among_first, kinds
+from dlt.cleaning.truth import beside_the_truth, check_known, true_labels, truth_in_words
 from dlt.cleaning.vectors import read_vectors
 from dlt.harness.errors import InputError
 
@@ -35,7 +36,8 @@ def frame():
 @pytest.fixture
 def archive(tmp_path):
     features, labels, _ = data()
-    np.savez(tmp_path / "mine.npz", features=features, labels=labels, class_names=np.array(NAMES))
+    arrays = {"features": features, "labels": labels, "clean_labels": np.arange(150) % 3}
+    np.savez(tmp_path / "mine.npz", **arrays, class_names=np.array(NAMES))
     return tmp_path / "mine.npz"
 
 
@@ -138,7 +140,10 @@ def test_an_archive_from_suspects_to_a_corrected_copy_and_back(archive, tmp_path
     *_, wrong = data()
     output = tmp_path / "out"
     assert main(["clean", str(archive), "--output", str(output), "--epochs", "30"]) == 0
-    assert "estimated noise rate" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "estimated noise rate" in said
+    assert "beside 150 true labels: 10.0% are wrong, the estimate is off by" in said
+    assert f"then: apply {archive} decisions.csv corrected/" in said
     suspects = pandas.read_csv(output / "suspects.csv")
     found = wrong[suspects["id"]]
     assert found.mean() > 0.8
@@ -148,6 +153,12 @@ def test_an_archive_from_suspects_to_a_corrected_copy_and_back(archive, tmp_path
     summary = json.loads((output / "summary.json").read_text())
     assert summary["estimated_noise_rate"] == pytest.approx(wrong.mean(), abs=0.04)
     assert list(summary["by_class"]) == list(NAMES)
+    truth = summary["truth"]
+    assert (truth["known"], truth["realised_rate"]) == (150, 0.1)
+    assert truth["estimate_error"] == pytest.approx(summary["estimated_noise_rate"] - 0.1)
+    assert truth["precision"] == pytest.approx(found.mean(), abs=1e-4)
+    assert truth["recall"] == pytest.approx(found.sum() / wrong.sum(), abs=1e-4)
+    assert truth["average_precision"] > 0.9
     assert {"review.html", "issues.csv", "cleanlab.csv", "label_studio.json"} <= {f.name for f in output.iterdir()}
     assert len(pandas.read_csv(output / "cleanlab.csv")) == 150
 
@@ -199,6 +210,49 @@ def test_tables_and_npy_files(tmp_path, suffix):
         assert vectors.rows[3]["name"] == "row 3"
 
 
+# ---------------------------------------------------------------------- the truth
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "npy", "npz"])
+def test_true_labels_of_every_kind_of_file(tmp_path, suffix):
+    """As far as they are known; and they are no feature."""
+    path, true, column, known = tmp_path / f"mine.{suffix}", np.arange(150) % 3, "checked", 150
+    table = frame().assign(checked=true.astype(object))
+    table.loc[[7, 9], "checked"] = None
+    if suffix == "npy":
+        column = str(tmp_path / "true.npy")
+        np.save(path, np.zeros((150, 6)))
+        np.save(column, true)
+    elif suffix == "npz":
+        np.savez(path, labels=true, clean_labels=true)
+        column = None
+    else:
+        known = 148
+        table.to_csv(path, index=False) if suffix == "csv" else table.astype({"checked": "Int64"}).to_parquet(path)
+        assert read_vectors(path, clean_label=column).features.shape[1] == 6
+    found = true_labels(path, column, None)
+    assert (len(found), found["4"]) == (known, "1")
+    check_known(found, ("1", "7"))
+    with pytest.raises(
+        InputError, match=r"no true label is a class of the labels: 0, 1, 2; the classes are 1\.0, 2\.0"
+    ):
+        check_known(found, ("1.0", "2.0"))
+    if suffix == "npy":
+        np.save(column, true[:149])
+        with pytest.raises(InputError, match=r"true.npy is int64 \(149,\); must be labels \(150,\)"):
+            true_labels(path, column, None)
+
+
+def test_measures_beside_the_truth_by_hand():
+    judged = pandas.DataFrame({"clean_probability": [0.1, 0.2, 0.9, 0.3], "suspect": [True, True, False, True]})
+    known = {"a": "x", "b": "y", "c": "y"}
+    found = beside_the_truth(known, [*"abcd"], [*"xxyy"], judged, 0.5)["truth"]
+    assert (found["known"], found["realised_rate"], found["estimate_error"]) == (3, 0.3333, 0.1667)
+    assert (found["average_precision"], found["precision"], found["recall"]) == (0.5, 0.5, 1.0)
+    assert beside_the_truth(None, [*"abcd"], [*"xxyy"], judged, 0.5) == {}
+    right = beside_the_truth({"a": "x"}, [*"abcd"], [*"xxyy"], judged, 0.5)
+    assert right["truth"]["average_precision"] is None
+    assert "average precision -, precision 0.0" in truth_in_words(right)[0]
+
+
 # ---------------------------------------------------------------------- bad input
 def written(tmp_path, **columns):
     path = tmp_path / "bad.csv"
@@ -243,6 +297,8 @@ def test_bad_tables(tmp_path, columns, options, line):
         ({"views": np.zeros((2, 3))}, "views are float64 (2, 3); must be numbers (V, 150, 6)"),
         ({"views": np.full((2, 150, 6), np.nan)}, "views are NaN"),
         ({"scaling": np.array("odd")}, "scaling is 'odd'"),
+        ({"clean_labels": np.zeros(149, int)}, "clean_labels are int64 (149,); must be as labels"),
+        ({"clean_labels": np.full(150, 3)}, "clean_labels are 3..3; class_names are 3"),
     ],
 )
 def test_bad_archives_are_one_line(tmp_path, capsys, arrays, line):
@@ -277,6 +333,7 @@ def test_broken_files_are_one_line(tmp_path, capsys, name, content, line):
     [
         (["--profile", "mini"], "is for pictures"),
         (["--folds", "3"], "folds: they are for pictures"),
+        (["--clean-label", "true"], "clean-label: an archive has its true labels in an array clean_labels"),
         (["--epochs", "0"], "epochs: 0"),
     ],
 )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dlt.harness.arrays import sha256_of
 from dlt.harness.config import RunConfig
-from dlt.harness.datasets import CIFAR_STATISTICS, MINI_TRAIN, Dataset
+from dlt.harness.datasets import CIFAR_STATISTICS, MINI_TRAIN, Dataset, load_arrays
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import NoisyLabels
 from dlt.harness.records import Record, read_record, write_atomic
@@ -23,14 +24,37 @@ CIFAR_TRAIN = 50000
 LOADER = Path(__file__).with_name("loader.py")  # goes along with labels
 
 
-def export_model(folder: Path, target: Path) -> list[Path]:
-    """Copy the weights of the finished run in `folder` to `target`, with a model card. The files."""
+def export_model(folder: Path, target: Path, dataset: str | None = None) -> list[Path]:
+    """Copy the weights of the finished run in `folder` to `target`, with a model card. The files.
+
+    `dataset` is the .npz file of images that the run was trained on, if it was: what else the network needs is there.
+    """
     record = read_record(folder)
     weights = Path(folder) / "weights.safetensors"
     if record is None or not weights.is_file():
         raise InputError(f"folder: {folder} holds no finished run with weights.safetensors")
     _refuse_full(target)
-    return write_model(record, target)
+    return write_model(record, target, dataset and _about(record, dataset))
+
+
+def _about(record: Record, dataset: str) -> dict:
+    """What applying a network that was trained on the user's own images needs to know of them."""
+    config = record.config
+    if not Path(dataset).is_file() or sha256_of(dataset) != config.data_sha256:
+        raise InputError(f"dataset: {dataset} is not the .npz file that the run in {record.folder} was trained on")
+    if config.profile == "features":
+        raise InputError(f"dataset: the run in {record.folder} was trained on features; only images need their file")
+    return about_images(load_arrays(dataset))
+
+
+def about_images(dataset: Dataset) -> dict:
+    """The names of the classes, the shape of an image and the normalisation: the `data` of `write_model`."""
+    return {
+        "class_names": list(dataset.train.class_names),
+        "image_shape": list(dataset.train.images.shape[1:]),
+        "mean": dataset.mean,
+        "std": dataset.std,
+    }
 
 
 def write_model(record: Record, target: Path, data: dict | None = None, tested: bool = True) -> list[Path]:
@@ -58,7 +82,8 @@ def model_card(record: Record, data: dict | None = None, tested: bool = True) ->
     channels, classes, images = "channels", "classes", "normalised images"
     if data:
         channels, classes = data["image_shape"][2], len(data["class_names"])
-        rate += f", {100 * data['estimated_noise_rate']:.1f}% by our estimate"
+        if "estimated_noise_rate" in data:
+            rate += f", {100 * data['estimated_noise_rate']:.1f}% by our estimate"
         images = (
             "images of {}x{} pixels, bytes / 255, minus `mean`, divided by `std`; these and the names of the "
             "classes are under `data` in config.json"

@@ -1,7 +1,6 @@
 """An .npz archive: labels change in their array, rows are left out of every array that has one a label."""
 
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from dlt.cleaning.apply_source import DATA, DROPPED, Source
 from dlt.cleaning.decisions import Decision, shown
+from dlt.harness.arrays import open_archive as opened
 from dlt.harness.errors import InputError
 
 
@@ -99,12 +99,9 @@ def _merged(kept: np.ndarray, dropped: dict, key: str, stays: np.ndarray) -> np.
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], bool]:
     """The arrays, in their order, and whether they are compressed."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            kinds = {member.compress_type for member in archive.zip.infolist()}
-            return {key: archive[key] for key in archive.files}, kinds != {zipfile.ZIP_STORED}
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"source: {path} is not a numpy.savez archive of plain arrays ({error})") from None
+    with opened(path, "source") as archive:
+        kinds = {member.compress_type for member in archive.zip.infolist()}
+        return {key: archive[key] for key in archive.files}, kinds != {zipfile.ZIP_STORED}
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray], compressed: bool) -> None:

@@ -91,6 +91,8 @@ def open_list(path: Path, label: str | None, id_column: str | None) -> Source:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise InputError(f"source: {path} cannot be read ({error.strerror})") from None
+    if "\0" in text:
+        raise InputError(f"source: {path} is no text in UTF-8: it has zero bytes")
     first = text.partition("\n")[0]
     delimiter = "\t" if path.suffix == ".tsv" else max(",;\t", key=first.count)
     header, *records = _records(path, text, delimiter) or [Record("", ())]
@@ -111,7 +113,7 @@ def label_column(path: Path, columns: list[str], label: str | None) -> int:
     if label is None:
         label = next((name for name in LABELS if name in columns), None)
     if label is None:
-        raise InputError(f"source: {path} has no column {' or '.join(LABELS)}; it has {', '.join(columns)}")
+        raise InputError(f"source: {path} has no column {' or '.join(LABELS)}; it has {', '.join(columns) or 'none'}")
     return column_of(path, columns, label)
 
 

@@ -62,6 +62,8 @@ def open_source(path: Path, label: str | None = None, id_column: str | None = No
         source = open_list(path, label, id_column)
     else:
         raise InputError(f"source: {path} is no folder of class folders, no .npz and no {', '.join(LISTS)} or .parquet")
+    if not source.ids:
+        raise InputError(f"source: {path} has no rows")
     if len(set(source.ids)) < len(source.ids):
         twice = next(name for name in source.ids if source.ids.count(name) > 1)
         raise InputError(f"source: {path}: the id {twice!r} comes twice")

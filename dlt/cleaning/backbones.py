@@ -64,13 +64,35 @@ def _of_timm(name: str, weights: Path | None, device: torch.device) -> Backbone:
         raise InputError(f"weights: there is no file {file}")
     size = {"img_size": SIDES[name]} if name in SIDES else {}
     try:
-        network = timm.create_model(name, True, pretrained_cfg_overlay={"file": str(file)}, num_classes=0, **size)
+        network = _seeded(name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **size)
     except Exception as error:  # whatever a strange file may do to torch, safetensors and timm
-        raise InputError(f"weights: {file} has no weights of {name} ({str(error).splitlines()[0]})") from None
+        raise InputError(f"weights: {file} has no weights of {name} ({_sentence(error)})") from None
+    if lacking := _as_drawn(network, _seeded(name, **size)):
+        raise InputError(f"weights: {file} lacks {len(lacking)} weights of {name}, the first is {lacking[0]}")
     about = resolve_model_data_config(network)
     if size:
         about["input_size"] = (3, SIDES[name], SIDES[name])
     return Backbone(name, network.to(device), create_transform(**about), _key(file, about))
+
+
+def _seeded(name: str, **options) -> nn.Module:
+    """timm's model without its last layer; what is not read from a file is drawn, always the same."""
+    import timm
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        return timm.create_model(name, num_classes=0, **options)
+
+
+def _as_drawn(network: nn.Module, drawn: nn.Module) -> list[str]:
+    """The matrices that were not read: timm takes a file that lacks some, and leaves random numbers there."""
+    pairs = zip(network.named_parameters(), drawn.parameters(), strict=True)
+    return [name for (name, weight), other in pairs if weight.dim() > 1 and torch.equal(weight, other)]
+
+
+def _sentence(error: Exception) -> str:
+    """The first; what follows may be advice to load the file all the same."""
+    return str(error).splitlines()[0].partition(". ")[0]
 
 
 def _fetched(name: str) -> Path:
@@ -97,7 +119,7 @@ def _fetched(name: str) -> Path:
 
 
 def _of_a_run(folder: Path, device: torch.device, data_dir: Path | None) -> Backbone:
-    """The first network of a finished run on pictures, or of the folder `model` that `clean` wrote."""
+    """The first network of a finished run on pictures, or of the folder that `export` or `clean` wrote."""
     from torchvision.transforms import Compose, Grayscale, InterpolationMode, Normalize, Resize, ToTensor
 
     file, setting, classes, (height, width, channels), mean, std = _trained(folder, data_dir)
@@ -134,7 +156,8 @@ def _trained(folder: Path, data_dir: Path | None) -> tuple:
     config = record.config
     if config.data_sha256:
         raise InputError(
-            f"backbone: the run in {folder} was trained on a file; give the folder model/ that clean wrote"
+            f"backbone: the run in {folder} was trained on a file; give the folder that `export {folder} model/ "
+            "--dataset FILE` writes"
         )
     data = load(config.dataset, config.profile, data_dir)  # for its normalisation
     if isinstance(data.train.images, list) or data.train.images.ndim != 4:

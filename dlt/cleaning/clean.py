@@ -12,12 +12,15 @@ from dlt.cleaning.from_scratch import clean_from_scratch
 from dlt.cleaning.listing import list_pictures
 from dlt.cleaning.pictures import side_of
 from dlt.cleaning.request import Request, check_output, left_out, mark_output
+from dlt.cleaning.tables import LISTS, PICTURES
+from dlt.cleaning.truth import true_labels
 from dlt.cleaning.vectors import is_vectors, read_vectors
 from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
 from dlt.harness.settings import first_dataset
 from dlt.harness.training import resolve_device
 
+MOST_VIEWS = 32  # of a picture: they are all in memory
 LEAST_SIDE = 32  # pixels, of an image that a pretrained network can make something of
 
 
@@ -43,8 +46,8 @@ def _backbone(request: Request, device: torch.device, say) -> Backbone | None:
     "auto" is a small DINOv2 where its weights are at hand or can be fetched; but from scratch where a profile or folds
     are asked for, which mean that, and for images too small to be pictures.
     """
-    if request.views < 0:
-        raise InputError(f"views: {request.views} is below 0")
+    if not 0 <= request.views <= MOST_VIEWS:
+        raise InputError(f"views: {request.views} is not in 0..{MOST_VIEWS}")
     if request.backbone == "none" and (request.weights or request.views):
         raise InputError("backbone: none takes no --weights and no --views")
     if request.backbone == "none":
@@ -69,6 +72,7 @@ def _backbone(request: Request, device: torch.device, say) -> Backbone | None:
 def _clean_embedded(request: Request, backbone: Backbone, say) -> dict:
     settings = request.settings or {}
     make_config("features", first_dataset("features"), "dlt-auto", "none", seed=request.seed, **settings)
+    known = true_labels(request.path, request.clean_label, request.id_column)
     check_output(request)
     listed = list_pictures(request.path, request.label, request.id_column, request.picture_column)
     sha256 = data_hash(request.path, request.label, request.id_column)
@@ -77,22 +81,25 @@ def _clean_embedded(request: Request, backbone: Backbone, say) -> dict:
     vectors = embed(listed, backbone, request.views, request.output / "embeddings", sha256)
     if listed.skipped:
         say(left_out(listed.skipped))
-    return clean_vectors(vectors, request.output, request.device, request.seed, settings, say)
+    return clean_vectors(vectors, request.output, request.device, request.seed, settings, say, known)
 
 
 def _clean_vectors(request: Request, say) -> dict:
     if request.backbone != "auto" or request.weights or request.views:
-        raise InputError(f"backbone: it is for pictures; {request.path} has features")
+        hint = f", or no column {', '.join(PICTURES)}: name that of the pictures by --path"
+        lists = request.path.suffix in LISTS
+        raise InputError(f"backbone: it is for pictures; {request.path} has features{hint * lists}")
     if request.profile not in ("auto", "features"):
         raise InputError(f"profile: {request.profile!r} is for pictures; {request.path} has features")
     if request.folds:
         raise InputError("folds: they are for pictures; judgement.npy has every sample's probabilities")
     settings = request.settings or {}
     make_config("features", first_dataset("features"), "dlt-auto", "none", seed=request.seed, **settings)
+    known = true_labels(request.path, request.clean_label, request.id_column)
     check_output(request)
-    vectors = read_vectors(request.path, request.label, request.id_column)
+    vectors = read_vectors(request.path, request.label, request.id_column, request.clean_label)
     mark_output(request)
-    return clean_vectors(vectors, request.output, request.device, request.seed, settings, say)
+    return clean_vectors(vectors, request.output, request.device, request.seed, settings, say, known)
 
 
 def in_words(summary: dict) -> str:

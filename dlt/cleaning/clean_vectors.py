@@ -17,6 +17,7 @@ from dlt.cleaning.neighbours import Neighbours, judgement, nearest
 from dlt.cleaning.reasons import by_class, expected_among_first, kinds
 from dlt.cleaning.review import Item, write_review
 from dlt.cleaning.suspects import probabilities
+from dlt.cleaning.truth import beside_the_truth, check_known, truth_in_words
 from dlt.cleaning.vectors import Vectors
 from dlt.harness.config import RunConfig, make_config
 from dlt.harness.errors import RunFailed
@@ -30,8 +31,14 @@ MOST_RATE = 0.95  # that Eq. 7 can take
 SHOWN_NEIGHBOURS = 5
 
 
-def clean_vectors(vectors: Vectors, output: Path, device: str, seed: int, settings: dict, say=print) -> dict:
-    """Train, judge and write everything below `output`; the summary, as in summary.json. Raises RunFailed."""
+def clean_vectors(
+    vectors: Vectors, output: Path, device: str, seed: int, settings: dict, say=print, known: dict | None = None
+) -> dict:
+    """Train, judge and write everything below `output`; the summary, as in summary.json. Raises RunFailed.
+
+    `known` are the true labels by id, as far as they are known: the summary then says how well the others were found.
+    """
+    check_known(known, vectors.class_names)
     classes = len(vectors.class_names)
     say(f"{len(vectors)} samples of {classes} classes, {vectors.features.shape[1]} features each: nearest neighbours")
     neighbours = nearest(scale(vectors.features, vectors.features, vectors.scaling))
@@ -46,6 +53,7 @@ def clean_vectors(vectors: Vectors, output: Path, device: str, seed: int, settin
     judged = judgement(predicted, votes, neighbours.rows.shape[1])
     table = _table(vectors, judged, votes, neighbours)
     summary = _summary(vectors, judged, table, rate)
+    summary |= beside_the_truth(known, vectors.ids, table["given_label"].tolist(), table, rate)
     _write(output, vectors, judged, neighbours, table, summary)
     return summary
 
@@ -119,7 +127,7 @@ def in_words(summary: dict) -> str:
         lines.append(f"  of the first {first} about {wrong:.0f} are expected to be wrong")
     for pair in summary["frequent"][:5]:
         lines.append(f"  {counted(pair['samples'], 'label')} {pair['given']} should perhaps be {pair['suggested']}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *truth_in_words(summary)])
 
 
 def _write(output: Path, vectors: Vectors, judged: np.ndarray, neighbours: Neighbours, table, summary: dict) -> None:

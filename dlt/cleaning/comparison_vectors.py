@@ -78,7 +78,7 @@ def compare(name: str, vectors: Vectors, true: np.ndarray, seed: int, output: Pa
     rates = {"DLT": summary["estimated_noise_rate"]}
 
     features = scale(vectors.features, vectors.features, vectors.scaling)
-    for tool, rank in {"cleanlab": _logistic_regression, "neighbours": _neighbours}.items():
+    for tool, rank in {"cleanlab": logistic_regression, "neighbours": neighbours}.items():
         started = time.perf_counter()
         tools[tool] = rank(features, vectors.labels, seed)
         seconds[tool], rates[tool] = time.perf_counter() - started, float(tools[tool][1].mean())
@@ -90,7 +90,7 @@ def compare(name: str, vectors: Vectors, true: np.ndarray, seed: int, output: Pa
     ]
 
 
-def _logistic_regression(features: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def logistic_regression(features: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
@@ -99,7 +99,7 @@ def _logistic_regression(features: np.ndarray, labels: np.ndarray, seed: int) ->
     return cleanlab_issues(labels, cross_val_predict(model, features, labels, cv=folds, method="predict_proba"))
 
 
-def _neighbours(features: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def neighbours(features: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     votes = nearest(features).votes(labels, int(labels.max()) + 1)
     return -votes[np.arange(len(labels)), labels], votes.argmax(1) != labels
 

@@ -84,7 +84,8 @@ def read_decisions(path: Path, source) -> dict[str, Decision]:
     for line, row in rows:
         where = f"decisions: line {line} of {Path(path).name}"
         if row["data_sha256"] != sha256:
-            raise InputError(f"{where}: is about other data ({row['data_sha256'][:12]}...) than {source.path}")
+            other = f"{where}: is about other data ({row['data_sha256'][:12]}...) than {source.path}"
+            raise InputError(f"{other}, or --label or --id are not those of clean")
         decision = Decision(row["id"], row["given_label"], row["decision"], row["new_label"])
         _check(where, decision, given, source.classes)
         if decision.id in decided:

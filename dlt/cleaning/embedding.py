@@ -15,6 +15,7 @@ import torch
 from dlt.cleaning.backbones import Backbone
 from dlt.cleaning.listing import Listed, Shown, check_enough, in_a_line, readable
 from dlt.cleaning.vectors import Vectors
+from dlt.harness.errors import InputError
 from dlt.harness.records import npz_bytes, write_atomic
 
 PIECE = 256  # pictures of a file of embeddings
@@ -86,6 +87,8 @@ def _piece(listed: Listed, rows: range, backbone: Backbone, views: int, pool: Th
     for batch in _batches(listed, rows, backbone, views, pool):
         if read := [what for what in batch if not isinstance(what, str)]:
             features.append(backbone.features(torch.cat(read)).view(len(read), 1 + views, -1).numpy())
+            if not np.isfinite(features[-1]).all():
+                raise InputError(f"backbone: {backbone.name} makes NaN or infinite features; its weights are damaged")
         reasons += [what if isinstance(what, str) else "" for what in batch]
         bar.update(len(batch))
     return {"features": np.concatenate(features) if features else np.empty(0), "reasons": np.array(reasons)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dlt.artifact.export import write_model
+from dlt.artifact.export import about_images, write_model
 from dlt.artifact.printing import counted
 from dlt.cleaning import page
 from dlt.cleaning.apply_source import data_hash
@@ -15,6 +15,7 @@ from dlt.cleaning.pictures import Pictures, read_pictures, side_of
 from dlt.cleaning.request import MARK, Request, check_output, left_out, mark_output
 from dlt.cleaning.review import write_review
 from dlt.cleaning.suspects import fold_parts, judge, out_of_sample, probabilities
+from dlt.cleaning.truth import beside_the_truth, check_known, true_labels, truth_in_words
 from dlt.harness.config import RunConfig, ce_config, make_config
 from dlt.harness.datasets import load
 from dlt.harness.errors import InputError, RunFailed
@@ -44,8 +45,10 @@ def clean_from_scratch(request: Request, device: torch.device, say) -> dict:
     settings = _settings(request, profile, device.type)
     # What cannot be trained is refused before any picture is read.
     make_config(profile, first_dataset(profile), "dlt-window", "none", seed=request.seed, **settings)
+    known = true_labels(request.path, request.clean_label, request.id_column)
     check_output(request)
     pictures = read_pictures(request.path, SIZES[profile], request.label, request.id_column, request.picture_column)
+    check_known(known, pictures.class_names)
     _check_folds(pictures, request)
     say(_what(pictures, profile))
     write_atomic(request.output / MARK, "")
@@ -60,6 +63,8 @@ def clean_from_scratch(request: Request, device: torch.device, say) -> dict:
     mark_output(request)
     judged = judge(config, store, pictures.labels, probabilities(config, store, device))
     summary = _summary(pictures, config, store, judged)
+    given = [pictures.class_names[label] for label in pictures.labels]
+    summary |= beside_the_truth(known, pictures.ids, given, judged, summary["estimated_noise_rate"])
     _write(request, pictures, config, store, judged, summary)
     if failures:
         raise failed
@@ -185,7 +190,7 @@ def in_words(summary: dict) -> str:
         )
     for pair in summary["frequent"][:5]:
         lines.append(f"  {pair['images']} labelled {pair['given']} look like {pair['suggested']}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *truth_in_words(summary)])
 
 
 def _write(request: Request, pictures: Pictures, config: RunConfig, store: Path, judged, summary: dict) -> None:
@@ -213,11 +218,5 @@ def _write(request: Request, pictures: Pictures, config: RunConfig, store: Path,
         output, items, pictures.class_names, title, in_words(summary), data_hash(path, request.label, request.id_column)
     )
     dataset = load(config.dataset, config.profile)
-    about = {
-        "estimated_noise_rate": summary["estimated_noise_rate"],
-        "class_names": list(pictures.class_names),
-        "image_shape": list(pictures.images.shape[1:]),
-        "mean": dataset.mean,
-        "std": dataset.std,
-    }
+    about = {"estimated_noise_rate": summary["estimated_noise_rate"]} | about_images(dataset)
     write_model(read_record(folder_of(store, config)), output / "model", about, tested=pictures.test is not None)

@@ -8,7 +8,7 @@ import numpy as np
 
 from dlt.cleaning.apply_source import open_source
 from dlt.cleaning.review import thumbnail_bytes
-from dlt.cleaning.tables import LISTS, picture_column, read_table
+from dlt.cleaning.tables import LISTS, picture_column, read_table, unlabelled
 from dlt.harness.arrays import read_arrays
 from dlt.harness.errors import InputError
 
@@ -57,7 +57,9 @@ def list_pictures(path: Path, label: str | None = None, id_column: str | None = 
         rows = [str(row) for row in range(len(arrays["labels"]))]
         labels = [str(arrays["class_names"][label]) for label in arrays["labels"]]
         return Listed(path.stem, rows, rows, labels, {}, images=arrays["images"])
-    raise InputError(f"path: {path} is neither a folder of class folders, nor a list, nor an .npz file")
+    raise InputError(
+        f"path: {path} is neither a folder of class folders, nor a list ({', '.join(LISTS)}), nor an .npz file"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,11 @@ def check_enough(path: Path | str, labels: np.ndarray, class_names) -> None:
     """InputError for labels (N,) of one class, or of too few pictures."""
     if len(class_names) < 2:
         raise InputError(f"path: {path} has one class, {class_names[0]!r}; a wrong label needs another class")
+    if len(labels) < 2 * len(class_names):
+        raise InputError(
+            f"path: {path} has {len(labels)} readable images of {len(class_names)} classes; at least two a class are "
+            "needed: a label is judged by others of its class"
+        )
     if len(labels) < LEAST_IMAGES:
         raise InputError(f"path: {path} has {len(labels)} readable images; at least {LEAST_IMAGES} are needed")
 
@@ -108,11 +115,12 @@ def _list_list(path: Path, label: str | None, id_column: str | None, column: str
     if len(source.labels) != len(table):
         raise InputError(f"path: {path} has {len(source.labels)} rows, {len(table)} of them readable as a table")
     files = ["" if value != value else str(value) for value in table[column]]  # NaN is an empty field
+    nameless = set(unlabelled(path, table, label, source.labels))
     kept, skipped = [], {}
     for row, file in enumerate(files):
         if not (path.parent / file).is_file():
             skipped[f"row {source.ids[row]}: {_text(file)}"] = "there is no such file" if file else "no file is given"
-        elif source.labels[row] == "":
+        elif row in nameless:
             skipped[f"row {source.ids[row]}: {_text(file)}"] = "it has no label"
         else:
             kept.append(row)

@@ -23,6 +23,7 @@ class Request:
     workers: int | None = None
     settings: dict | None = None  # fields of Setting that replace the profile's
     label: str | None = None  # of a list the column of the labels, of a .npy file that of the labels
+    clean_label: str | None = None  # the true labels, where they are known: as `label`
     id_column: str | None = None  # of a list: by which its rows are known
     picture_column: str | None = None  # of a list: that of the paths of pictures
     backbone: str = "auto"  # that makes features of pictures: a timm model, a folder, or "none": from scratch

@@ -9,7 +9,7 @@ import numpy as np
 from dlt.cleaning.apply_list import LABELS
 from dlt.cleaning.apply_source import open_source
 from dlt.cleaning.listing import Shown
-from dlt.cleaning.tables import LISTS, picture_column, read_table
+from dlt.cleaning.tables import LISTS, picture_column, read_npy, read_table, unlabelled
 from dlt.harness.arrays import read_archive
 from dlt.harness.errors import InputError
 from dlt.harness.features import SCALINGS
@@ -53,8 +53,13 @@ def is_vectors(path: Path) -> bool:
     return path.suffix in (*LISTS, ".npy")
 
 
-def read_vectors(path: Path, label: str | None = None, id_column: str | None = None) -> Vectors:
-    """What lies at `path`; `label` is the column of a list or the .npy file of the labels. Raises InputError."""
+def read_vectors(
+    path: Path, label: str | None = None, id_column: str | None = None, clean_label: str | None = None
+) -> Vectors:
+    """What lies at `path`; `label` is the column of a list or the .npy file of the labels. Raises InputError.
+
+    The column `clean_label` of a list, the true labels, is no feature.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"path: there is no file {path}")
@@ -63,23 +68,16 @@ def read_vectors(path: Path, label: str | None = None, id_column: str | None = N
     elif path.suffix == ".npz":
         vectors = _read_archive(path)
     else:
-        vectors = _read_table(path, label, id_column)
+        vectors = _read_table(path, label, id_column, clean_label)
     return _checked(path, vectors)
 
 
 def _read_npy(path: Path, label: str | None) -> Vectors:
     if label is None:
         raise InputError(f"label: {path} needs the file of its labels: --label labels.npy")
-    features, labels = _array(path), _array(Path(label))
+    features, labels = read_npy(path, "path"), read_npy(Path(label), "label")
     data = {"features": features, "labels": labels}
     return _from_arrays(path, data, sha256="")
-
-
-def _array(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"path: {path} is no .npy file of plain numbers ({str(error).splitlines()[0]})") from None
 
 
 def _read_archive(path: Path) -> Vectors:
@@ -109,17 +107,22 @@ def _from_arrays(path: Path, arrays: dict, sha256: str) -> Vectors:
     return Vectors(path.stem, features, labels, tuple(map(str, names)), ids, scaling, sha256, views=views)
 
 
-def _read_table(path: Path, label: str | None, id_column: str | None) -> Vectors:
+def _read_table(path: Path, label: str | None, id_column: str | None, clean_label: str | None) -> Vectors:
     """The numeric columns of a table; all columns are kept to be shown."""
     source = open_source(path, label, id_column)
     table = read_table(path)
     label = label or next(name for name in LABELS if name in table.columns)
-    inputs = table.drop(columns=[label, *([id_column] if id_column else [])])
+    inputs = table.drop(columns=[name for name in {label, id_column, clean_label} if name])
     numbers = inputs.select_dtypes("number")
     if not len(numbers.columns):
         raise InputError(
             f"path: {path} has no column of numbers beside {label!r}: {', '.join(map(str, inputs.columns)) or 'none'}. "
             "Texts and pictures need features first: embed them, and give features and labels in an .npz file"
+        )
+    if nameless := unlabelled(path, table, label, source.labels):
+        raise InputError(
+            f"path: {path}: {len(nameless)} rows have no {label!r}, the first is row {nameless[0]}; fill them in or "
+            "leave the rows out"
         )
     if (missing := numbers.isna().sum())[missing > 0].size:
         column = missing[missing > 0].index[0]
@@ -158,6 +161,11 @@ def _checked(path: Path, vectors: Vectors) -> Vectors:
     if (counts == 0).any():
         name = vectors.class_names[int(counts.argmin())]
         raise InputError(f"path: {path}: no sample has the class {name!r} of class_names")
+    if len(vectors) < 2 * len(counts):
+        raise InputError(
+            f"path: {path} has {len(vectors)} samples of {len(counts)} classes; at least two a class are needed: a "
+            "label is judged by others of its class"
+        )
     if not np.ptp(vectors.features, axis=0).any():
         raise InputError(f"path: {path}: all samples have the same features")
     if vectors.scaling == "unit" and vectors.features.shape[1] < 2:

@@ -1,15 +1,18 @@
 """Read and check a user's own data: a NumPy archive of images and labels."""
 
+import contextlib
 import hashlib
+import os
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from dlt.harness.errors import InputError
 
-KEYS = ("images", "labels", "test_images", "test_labels", "class_names")
+KEYS = ("images", "labels", "clean_labels", "test_images", "test_labels", "class_names")
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
@@ -17,6 +20,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
     images, labels            uint8 (N, H, W, C) or (N, H, W), C 1 or 3; integers (N,), every class of
                               0..C-1 present; N at least 10
+    clean_labels              optional, integers (N,): the true labels, where `labels` came with errors
     test_images, test_labels  optional, together; of the same size and with no other classes
     class_names               optional, one string a class; default "0", "1", ...
 
@@ -33,6 +37,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     if names.dtype.kind != "U" or names.shape != classes.shape:
         raise InputError(f"dataset: {path}: class_names is {names.dtype} {names.shape}; must be {len(classes)} strings")
     checked = {"images": images, "labels": labels, "class_names": names}
+    if "clean_labels" in arrays:
+        checked["clean_labels"] = checked_clean_labels(path, arrays, len(labels), len(classes))
     if "test_images" in arrays or "test_labels" in arrays:
         test_images, test_labels = _checked_part(path, arrays, "test_")
         if test_images.shape[1:] != images.shape[1:]:
@@ -47,13 +53,44 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 def read_archive(path: str | Path, keys: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Those of the arrays `keys` that the archive has; InputError for what is no archive, or needs code to be run."""
+    with open_archive(path, "dataset") as archive:
+        return {key: np.asarray(archive[key]) for key in keys if key in archive}
+
+
+@contextlib.contextmanager
+def open_archive(path: str | Path, field: str) -> Iterator:
+    """NumPy's archive at `path`, not yet read; InputError naming `field`, also for what reading it then raises."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {key: np.asarray(archive[key]) for key in keys if key in archive}
-    # Besides damage of every layer: a missing file, and a lone array (it has no `with`: TypeError).
-    except (OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            _check_size(path, field, sum(member.file_size for member in archive.zip.infolist()))
+            yield archive
+    except InputError:
+        raise
+    # Besides damage of every layer: a missing file, a lone array (it has no `with`: TypeError), a header that claims
+    # more than there is (MemoryError), a password (RuntimeError).
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        MemoryError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"dataset: {path} is not a numpy.savez archive of plain arrays ({reason})") from error
+        raise InputError(f"{field}: {path} is not a numpy.savez archive of plain arrays ({reason})") from error
+
+
+def _check_size(path: str | Path, field: str, size: int) -> None:
+    """InputError for `size` bytes after unpacking, more than half of the memory: a small file may claim them."""
+    if hasattr(os, "sysconf"):  # not on Windows
+        most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+        if size > most:
+            raise InputError(
+                f"{field}: {path} unpacks to {size / 2**30:.1f} GiB; must be at most half of the memory, "
+                f"{most / 2**30:.1f} GiB"
+            )
 
 
 def _checked_part(path: str | Path, arrays: dict, prefix: str) -> tuple[np.ndarray, np.ndarray]:
@@ -85,6 +122,16 @@ def checked_labels(path: str | Path, arrays: dict, key: str, count: int) -> np.n
     if labels.min() < 0:
         raise InputError(f"dataset: {path}: {key} has {labels.min()}; must not be negative")
     return labels.astype(np.int64)
+
+
+def checked_clean_labels(path: str | Path, arrays: dict, count: int, classes: int) -> np.ndarray:
+    """The array `clean_labels` as int64 of `count` samples in 0..classes-1, or InputError."""
+    clean = checked_labels(path, arrays, "clean_labels", count)
+    if clean.max() >= classes:
+        raise InputError(
+            f"dataset: {path}: clean_labels go up to {clean.max()}; must be in 0..{classes - 1}, as labels"
+        )
+    return clean
 
 
 def sha256_of(path: str) -> str:

@@ -58,9 +58,9 @@ def load_arrays(path: str | Path) -> Dataset:
     """
     arrays = read_arrays(path)
     names = tuple(arrays["class_names"].tolist())
-    images, labels = arrays["images"], arrays["labels"]
+    images, labels, clean = arrays["images"], arrays["labels"], arrays.get("clean_labels")
     if "test_images" in arrays:
-        train = Images(images, labels, names)
+        train = Images(images, labels, names, clean_labels=clean)
         test = Images(arrays["test_images"], arrays["test_labels"], names)
     else:
         counts = np.bincount(labels)
@@ -69,7 +69,7 @@ def load_arrays(path: str | Path) -> Dataset:
                 f"dataset: {path}: class {counts.argmin()} has {counts.min()} images; must have at least 5 "
                 "(one is held out), or add test_images and test_labels"
             )
-        train, test = hold_out(images, labels, 0.2, names)
+        train, test = hold_out(images, labels, 0.2, names, clean)
     return _measured(Path(path).stem, train, test, flip=images.shape[-1] == 3)
 
 

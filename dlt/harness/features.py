@@ -4,18 +4,18 @@ A view of a sample is one of its stored views, where the archive has any, else i
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dlt.harness.arrays import checked_labels, read_archive
+from dlt.harness.arrays import checked_clean_labels, checked_labels, read_archive
 from dlt.harness.errors import InputError
 from dlt.harness.images import Dataset, Images, hold_out
 
-KEYS = ("features", "views", "labels", "test_features", "test_labels", "class_names", "scaling")
+KEYS = ("features", "views", "labels", "clean_labels", "test_features", "test_labels", "class_names", "scaling")
 SCALINGS = ("unit", "standard")
 LENGTH = 10.0  # of a centred sample with scaling "unit"; by hand, on digits and scikit-learn's tables
 NOISE = 0.5  # of a view, in standard deviations of each feature
@@ -78,6 +78,7 @@ def load_features(path: str | Path) -> Features:
     """The archive of features at `path`, written with `numpy.savez`; without test samples, a fifth is held out.
 
     features, labels              float or integer (N, D), finite; integers (N,), every class of 0..C-1 present
+    clean_labels                  optional, integers (N,): the true labels, where `labels` came with errors
     views                         optional, (V, N, D): augmented versions of the samples
     test_features, test_labels    optional, together
     class_names                   optional, C strings
@@ -97,6 +98,7 @@ def load_features(path: str | Path) -> Features:
     names = tuple(map(str, arrays.get("class_names", classes)))
     if len(names) != len(classes):
         raise InputError(f"dataset: {path}: class_names are {len(names)}; the labels have {len(classes)} classes")
+    clean = checked_clean_labels(path, arrays, len(labels), len(classes)) if "clean_labels" in arrays else None
     views = arrays.get("views")
     if views is not None and (views.ndim != 3 or views.shape[1:] != features.shape or not np.isfinite(views).all()):
         raise InputError(f"dataset: {path}: views is {views.shape}; must be finite (V, {len(features)}, D) as features")
@@ -105,12 +107,12 @@ def load_features(path: str | Path) -> Features:
         test_labels = checked_labels(path, arrays, "test_labels", len(test_features))
         if test_features.shape[1] != features.shape[1] or test_labels.max() >= len(classes):
             raise InputError(f"dataset: {path}: test_features or test_labels do not fit features and labels")
-        train = Images(scale(features, features, scaling), labels, names)
+        train = Images(scale(features, features, scaling), labels, names, clean_labels=clean)
         test = Images(scale(test_features, features, scaling), test_labels, names)
     else:
-        train, test = hold_out(features, labels, 0.2, names)
+        train, test = hold_out(features, labels, 0.2, names, clean)
         views = None if views is None else views[:, train.rows]
-        train, test = (Images(scale(p.images, train.images, scaling), p.labels, names, p.rows) for p in (train, test))
+        train, test = (replace(part, images=scale(part.images, train.images, scaling)) for part in (train, test))
     if views is not None:
         views = scale(views, features if train.rows is None else features[train.rows], scaling)
     return Features(Path(path).stem, train, test, (), (), padding=0, flip=False, views=views)

@@ -1,7 +1,7 @@
 """Labelled images, and how they lie on a device and are cut into batches: what every data set builds on."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ class Images:
     labels: np.ndarray
     class_names: tuple[str, ...]
     rows: np.ndarray | None = None  # of the whole published set or archive, where these are a part of it
+    clean_labels: np.ndarray | None = None  # (N,) the true ones, where `labels` came with errors and these are known
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,12 +43,15 @@ class Dataset:
         return DeviceImages(part.images, self, device)
 
 
-def hold_out(images, labels, test_size, class_names) -> tuple[Images, ...]:
-    """A stratified split, the same at every call, each part in the original order."""
+def hold_out(images, labels, test_size, class_names, clean_labels=None) -> tuple[Images, Images]:
+    """A stratified split, the same at every call, each part in the original order; tested is on clean labels."""
     from sklearn.model_selection import train_test_split
 
     parts = train_test_split(np.arange(len(labels)), test_size=test_size, stratify=labels, random_state=0)
-    return tuple(Images(images[part], labels[part], class_names, part) for part in map(np.sort, parts))
+    train, test = (Images(images[part], labels[part], class_names, part) for part in map(np.sort, parts))
+    if clean_labels is None:
+        return train, test
+    return replace(train, clean_labels=clean_labels[train.rows]), replace(test, labels=clean_labels[test.rows])
 
 
 def normalisation(dataset: Dataset, size: tuple[int, int, int], device) -> tuple[Tensor, Tensor]:

@@ -110,7 +110,7 @@ def run_json(run, result: dict | None) -> str:
             "config": dataclasses.asdict(config) | {"dataset": config.dataset_name},
             "label_noise": {
                 "nominal_rate": config.noise_rate,
-                "realised_rate": None if config.noise == "none" else noisy.realised,
+                "realised_rate": None if config.noise == "none" and not noisy.realised else noisy.realised,
                 "assumed_rate": run.assumed_rate,
                 "samples": len(noisy.labels),
                 **({} if noisy.hard is None else {"hard_samples": int(noisy.hard.sum())}),

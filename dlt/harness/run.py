@@ -230,6 +230,7 @@ class Run:
 def noisy_labels(dataset: Dataset, config: RunConfig, data_dir: str | None = None) -> NoisyLabels:
     """The labels that a run trains on, before any hard copies are added."""
     train, count = dataset.train, dataset.num_classes
+    true = train.labels if train.clean_labels is None else train.clean_labels
     if config.noise in HUMAN_NOISES:
         labels = human(train.labels, config.noise, data_folder(data_dir), train.rows)
     elif config.noise == "instance":
@@ -240,8 +241,8 @@ def noisy_labels(dataset: Dataset, config: RunConfig, data_dir: str | None = Non
         labels = own_noise(config.noise, train.labels, config.noise_rate, count, generate, train.images)
     else:
         labels = corrupt(train.labels, config.noise, config.noise_rate, count, config.seed, config.dataset).labels
-    known = config.noise != "none" or config.dataset in NUM_CLASSES.keys() - REAL_NOISE.keys()
-    return NoisyLabels(labels, train.labels, count, config.noise_rate, known)
+    known = config.noise != "none" or true is not train.labels or config.dataset in NUM_CLASSES.keys() - REAL_NOISE
+    return NoisyLabels(labels, true, count, config.noise_rate, known)
 
 
 def balanced_rows(labels: np.ndarray, count: int, generator: np.random.Generator) -> np.ndarray:
