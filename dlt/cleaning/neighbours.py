@@ -55,9 +55,17 @@ def nearest(features: np.ndarray, voters: int = VOTERS) -> Neighbours:
     return Neighbours(rows, distances)
 
 
-def judgement(probabilities: np.ndarray, votes: np.ndarray, voters: int) -> np.ndarray:
-    """(N, C) probabilities of the true class, from the network's (N, C) and the neighbours' votes (N, C)."""
+def judgement(
+    probabilities: np.ndarray, votes: np.ndarray, voters: int, labels: np.ndarray, rate: float
+) -> np.ndarray:
+    """(N, C) probabilities of the true class, from the network's (N, C), the neighbours' votes (N, C) and the labels.
+
+    A label is evidence too: where a share `rate` of them is wrong, the odds of the given class count (1 - rate) / rate
+    times. Where nearly all are right, only a network that is sure overrules one; from a half on they say nothing.
+    """
     smoothed = (votes * voters + 0.5) / (voters + 0.5 * votes.shape[1])  # no class is impossible for want of a vote
     logs = np.log(probabilities + 1e-6) + SHARE * np.log(smoothed)
+    rate = np.clip(rate, 1 / len(labels), 0.5)
+    logs[np.arange(len(labels)), labels] += np.log((1 - rate) / rate)
     weights = np.exp(logs - logs.max(1, keepdims=True))
     return weights / weights.sum(1, keepdims=True)
