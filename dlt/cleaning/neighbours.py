@@ -55,9 +55,7 @@ def nearest(features: np.ndarray, voters: int = VOTERS) -> Neighbours:
     return Neighbours(rows, distances)
 
 
-def judgement(
-    probabilities: np.ndarray, votes: np.ndarray, voters: int, labels: np.ndarray, rate: float
-) -> np.ndarray:
+def judgement(probabilities: np.ndarray, votes: np.ndarray, voters: int, labels: np.ndarray, rate: float) -> np.ndarray:
     """(N, C) probabilities of the true class, from the network's (N, C), the neighbours' votes (N, C) and the labels.
 
     A label is evidence too: where a share `rate` of them is wrong, the odds of the given class count (1 - rate) / rate
