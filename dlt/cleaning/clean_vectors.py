@@ -6,11 +6,13 @@ judgement expects to be wrong, which errs by 0.7 points on tuning data where the
 """
 
 import json
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from dlt.artifact.printing import counted
 from dlt.cleaning.exports import write_exports
@@ -23,7 +25,7 @@ from dlt.harness.config import RunConfig, make_config
 from dlt.harness.errors import RunFailed
 from dlt.harness.features import scale
 from dlt.harness.records import csv_text, find_record, npy_bytes, npz_bytes, write_atomic
-from dlt.harness.sweep import Job, sweep
+from dlt.harness.sweep import Bar, attempt
 from dlt.harness.training import resolve_device
 
 MOST_TESTED = 500
@@ -39,7 +41,7 @@ def clean_vectors(vectors: Vectors, output: Path, device: str, seed: int, settin
     rate = neighbours.rate(vectors.labels, classes)
     config = _config(vectors, output, min(rate, MOST_RATE), seed, settings)
     store, device = output / "runs", resolve_device(device)
-    sweep([config], Job(store, device.type, 1, say=say))
+    _train(config, store, device, say)
     if find_record(config, [store]) is None:
         raise RunFailed("failed: the run (see above)")
     predicted = probabilities(config, store, device)
@@ -67,6 +69,20 @@ def _config(vectors: Vectors, output: Path, rate: float, seed: int, settings: di
         arrays["views"] = vectors.views.astype(np.float32)
     write_atomic(path, npz_bytes(arrays))
     return make_config("features", str(path), "dlt-auto", "none", seed=seed, assumed_rate=rate, **settings)
+
+
+def _train(config: RunConfig, store: Path, device: torch.device, say) -> None:
+    """In this process: to start another one takes longer than to train on a thousand vectors."""
+    if find_record(config, [store]) is not None:
+        return
+    say(f"to train: {config.name}")
+    bar, threads = Bar([config], say), torch.get_num_threads()
+    try:
+        how = attempt(config, store, device.type, None, math.inf, lambda row: bar.epoch(config, row))
+        bar.ended(config, store, how)
+    finally:
+        bar.close()
+        torch.set_num_threads(threads)
 
 
 def _table(vectors: Vectors, judged: np.ndarray, votes: np.ndarray, neighbours: Neighbours):

@@ -1,4 +1,4 @@
-"""What `python -m dlt.cleaning.comparison_vectors` sets beside ours: other rankings of labels, other estimates of a rate.
+"""What stands beside ours in `python -m dlt.cleaning.comparison_vectors`: rankings of labels, estimates of the rate.
 
 A ranking takes scaled features (N, D), labels (N,) and a seed, and gives a score of every label, higher is worse, and
 which labels it flags by itself. cleanlab and Datalab are the package's (`pip install .[compare]`), by their defaults.
