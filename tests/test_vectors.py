@@ -9,7 +9,7 @@ import torch
 
 from dlt.__main__ import main
 from dlt.cleaning import hoc
-from dlt.cleaning.neighbours import Neighbours, judgement, nearest
+from dlt.cleaning.neighbours import Neighbours, approximate, exact, judgement, nearest
 from dlt.cleaning.reasons import by_class, expected_among_first, kinds
 from dlt.cleaning.vectors import read_vectors
 from dlt.harness.errors import InputError
@@ -102,6 +102,32 @@ def test_the_rate_is_the_smaller_and_many_classes_have_the_votes_alone(monkeypat
 
 def test_fewer_samples_than_voters():
     assert nearest(np.eye(4), 15).rows.shape == (4, 3)
+
+
+def test_many_samples_have_an_index_or_one_line(monkeypatch):
+    features, *_ = data()
+    said = []
+    monkeypatch.setattr("dlt.cleaning.neighbours.MOST_EXACT", 149)
+    monkeypatch.setattr("dlt.cleaning.neighbours.find_spec", lambda name: None)
+    found = nearest(features, 5, said.append)
+    assert said == ["an exact search among 150 samples, which pip install faiss-cpu would make faster"]
+    monkeypatch.setattr("dlt.cleaning.neighbours.find_spec", lambda name: name)
+    monkeypatch.setattr("dlt.cleaning.neighbours.approximate", lambda unit, voters: (len(unit), voters))
+    assert nearest(features, 5, said.append) == (150, 5)
+    assert found.rows.shape == (150, 5)
+    assert len(said) == 1
+
+
+def test_the_index_finds_nearly_all_neighbours_and_never_the_sample_itself():
+    pytest.importorskip("faiss")
+    unit, _, _ = data(count=3000)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    unit[7] = unit[2000:2020] = unit[8]  # many equals: the sample itself may not be among those found
+    some, all_of_them = approximate(unit, 15), exact(unit.astype(np.float32), 15)
+    assert not (some.rows == np.arange(3000)[:, None]).any()
+    shared = np.mean([len({*a} & {*b}) / 15 for a, b in zip(some.rows, all_of_them.rows, strict=True)])
+    assert shared > 0.95
+    np.testing.assert_allclose(some.distances[:, 0], all_of_them.distances[:, 0], atol=1e-3)
 
 
 def test_the_judgement_is_between_network_and_neighbours():

@@ -37,7 +37,7 @@ def clean_vectors(vectors: Vectors, output: Path, device: str, seed: int, settin
     """Train, judge and write everything below `output`; the summary, as in summary.json. Raises RunFailed."""
     classes = len(vectors.class_names)
     say(f"{len(vectors)} samples of {classes} classes, {vectors.features.shape[1]} features each: nearest neighbours")
-    neighbours = nearest(scale(vectors.features, vectors.features, vectors.scaling))
+    neighbours = nearest(scale(vectors.features, vectors.features, vectors.scaling), say=say)
     rate = neighbours.rate(vectors.labels, classes)
     config = _config(vectors, output, min(rate, MOST_RATE), seed, settings)
     store, device = output / "runs", resolve_device(device)

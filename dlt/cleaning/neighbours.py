@@ -7,12 +7,15 @@ wrong label.
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
 from dlt.cleaning import hoc
 
 VOTERS = 15
+MOST_EXACT = 20_000  # samples; below, the exact search takes seconds
+PROBES, BLOCK = 32, 10_000
 SHARE = 0.3  # of the votes in a judgement, in log-probabilities, beside the network's; chosen on tuning seeds 11-13
 
 
@@ -44,14 +47,53 @@ class Neighbours:
         return min(disagreement, float(1 - (p * transition.diagonal()).sum()))
 
 
-def nearest(features: np.ndarray, voters: int = VOTERS) -> Neighbours:
-    """The `voters` nearest others of each of the features (N, D) by angle; fewer, where there are no more."""
-    from sklearn.neighbors import NearestNeighbors
+def nearest(features: np.ndarray, voters: int = VOTERS, say=print) -> Neighbours:
+    """The `voters` nearest others of each of the features (N, D) by angle; fewer, where there are no more.
 
+    Of more than MOST_EXACT samples an index of faiss finds nearly all of them; without faiss the search stays exact.
+    """
     length = np.linalg.norm(features, axis=1, keepdims=True)
     unit = features / np.where(length > 0, length, 1)
-    search = NearestNeighbors(n_neighbors=min(voters, len(unit) - 1), algorithm="brute").fit(unit)
+    voters = min(voters, len(unit) - 1)
+    if len(unit) > MOST_EXACT:
+        if find_spec("faiss"):
+            return approximate(unit, voters)
+        say(f"an exact search among {len(unit)} samples, which pip install faiss-cpu would make faster")
+    return exact(unit, voters)
+
+
+def exact(unit: np.ndarray, voters: int) -> Neighbours:
+    """The nearest of features (N, D) of length 1."""
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=voters, algorithm="brute").fit(unit)
     distances, rows = search.kneighbors()  # of the samples themselves: none is its own neighbour
+    return Neighbours(rows, distances)
+
+
+def approximate(unit: np.ndarray, voters: int) -> Neighbours:
+    """The nearest of features (N, D) of length 1 in the PROBES cells nearest to each, of 2 sqrt(N) cells by k-means."""
+    import faiss
+    from tqdm import tqdm
+
+    unit = np.ascontiguousarray(unit, dtype=np.float32)
+    cells = int(2 * len(unit) ** 0.5)
+    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(unit.shape[1]), unit.shape[1], cells)
+    index.cp.niter = 10  # of k-means: the cells need not be its best
+    index.train(unit[np.random.default_rng(0).choice(len(unit), min(len(unit), 40 * cells), replace=False)])
+    index.add(unit)
+    rows, distances = np.empty((len(unit), voters), dtype=np.int64), np.empty((len(unit), voters), dtype=np.float32)
+    for start in tqdm(range(0, len(unit), BLOCK), "nearest neighbours", unit="block"):
+        block = slice(start, start + BLOCK)
+        index.nprobe = PROBES
+        squares, found = index.search(unit[block], voters + 1)
+        if (found < 0).any():  # the cells held too few
+            index.nprobe = cells
+            squares, found = index.search(unit[block], voters + 1)
+        others = found != np.arange(start, start + len(found))[:, None]
+        others[others.all(1), -1] = False  # a sample whose equals took its place
+        rows[block] = found[others].reshape(-1, voters)
+        distances[block] = np.sqrt(squares[others]).reshape(-1, voters)
     return Neighbours(rows, distances)
 
 
