@@ -14,9 +14,9 @@ from dlt.cleaning.vectors import read_vectors
 from dlt.harness.measures import peak_mib
 
 COUNTS = {  # how many vectors
+    "clean": (5_000, 20_000, 50_000),
     "exact": (5_000, 20_000, 50_000),
     "index": (5_000, 20_000, 50_000, 100_000, 300_000),
-    "clean": (5_000, 20_000, 50_000),
 }
 DIMENSIONS, LATENT, CLASSES, GROUPS = 768, 32, 10, 20  # groups: of each class
 WRONG = 0.3

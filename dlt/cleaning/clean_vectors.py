@@ -31,6 +31,7 @@ from dlt.harness.training import resolve_device
 MOST_TESTED = 500
 MOST_RATE = 0.95  # that Eq. 7 can take
 SHOWN_NEIGHBOURS = 5
+MOST_PICTURED = 2000  # suspects with thumbnails in the page, which then has some 50 MB
 
 
 def clean_vectors(vectors: Vectors, output: Path, device: str, seed: int, settings: dict, say=print) -> dict:
@@ -48,7 +49,7 @@ def clean_vectors(vectors: Vectors, output: Path, device: str, seed: int, settin
     votes = neighbours.votes(vectors.labels, classes)
     judged = judgement(predicted, votes, neighbours.rows.shape[1], vectors.labels, rate)
     table = _table(vectors, judged, votes, neighbours)
-    summary = _summary(vectors, judged, table)
+    summary = _summary(vectors, judged, table, rate)
     _write(output, vectors, judged, neighbours, table, summary)
     return summary
 
@@ -107,7 +108,7 @@ def _table(vectors: Vectors, judged: np.ndarray, votes: np.ndarray, neighbours: 
     return table
 
 
-def _summary(vectors: Vectors, judged: np.ndarray, table) -> dict:
+def _summary(vectors: Vectors, judged: np.ndarray, table, rate: float) -> dict:
     suspects = table[table["suspect"]]
     pairs = suspects.groupby(["given_label", "suggested_label"]).size().sort_values(ascending=False, kind="stable")
     return {
@@ -115,6 +116,7 @@ def _summary(vectors: Vectors, judged: np.ndarray, table) -> dict:
         "samples": len(vectors),
         "classes": len(vectors.class_names),
         "estimated_noise_rate": round(float(1 - table["clean_probability"].mean()), 4),
+        "noise_rate_by_neighbours": round(rate, 4),
         "suspects": len(suspects),
         "suspect_share": round(len(suspects) / len(vectors), 4),
         "kinds": {str(kind): int(count) for kind, count in suspects["kind"].value_counts().items()},
@@ -128,7 +130,8 @@ def in_words(summary: dict) -> str:
     """The summary as a few lines of text."""
     lines = [
         f"{summary['name']}: {summary['samples']} samples of {summary['classes']} classes",
-        f"estimated noise rate: {100 * summary['estimated_noise_rate']:.1f}%",
+        f"estimated noise rate: {100 * summary['estimated_noise_rate']:.1f}% "
+        f"(by the nearest neighbours alone: {100 * summary['noise_rate_by_neighbours']:.1f}%)",
         f"suspicious labels: {summary['suspects']} ({100 * summary['suspect_share']:.1f}%): "
         + (", ".join(f"{count} {kind}" for kind, count in summary["kinds"].items()) or "none"),
     ]
@@ -151,10 +154,11 @@ def _write(output: Path, vectors: Vectors, judged: np.ndarray, neighbours: Neigh
         skipped = [{"file": file, "reason": reason} for file, reason in vectors.pictures.listed.skipped.items()]
         if skipped:
             write_atomic(output / "skipped.csv", csv_text(skipped))
-        shown = _thumbnails(vectors, ranked.index, neighbours)
+        shown = _thumbnails(vectors, ranked.index[:MOST_PICTURED], neighbours)
     else:
-        shown = [_words(row) for row in vectors.rows or [{"row": name} for name in vectors.ids]]
-        write_exports(output, table, "text", ["; ".join(f"{k}: {v}" for k, v in row.items()) for row in shown])
+        rows = vectors.rows or [{"row": name} for name in vectors.ids]
+        shown = {place: _words(row) for place, row in enumerate(rows)}
+        write_exports(output, table, "text", ["; ".join(f"{k}: {v}" for k, v in row.items()) for row in shown.values()])
     items = [_item(vectors, row, ranked, neighbours, shown, output) for row in ranked.index]
     title = f"{vectors.name}: suspicious labels"
     write_review(output, items, vectors.class_names, title, in_words(summary), vectors.data_sha256)
@@ -175,8 +179,8 @@ def _thumbnails(vectors: Vectors, suspects, neighbours: Neighbours) -> dict[int,
         return dict(zip(rows, made, strict=True))
 
 
-def _item(vectors: Vectors, row: int, ranked, neighbours: Neighbours, shown, output: Path) -> Item:
-    """`shown` has of each row its thumbnail, or its fields."""
+def _item(vectors: Vectors, row: int, ranked, neighbours: Neighbours, shown: dict, output: Path) -> Item:
+    """`shown` has of a row its thumbnail, or its fields; not of pictures that come late."""
     found, pictures = ranked.loc[row], vectors.pictures
     return Item(
         id=vectors.ids[row],
@@ -184,11 +188,11 @@ def _item(vectors: Vectors, row: int, ranked, neighbours: Neighbours, shown, out
         suggested=vectors.class_names.index(found["suggested_label"]),
         clean_probability=float(found["clean_probability"]),
         kind=found["kind"],
-        thumbnail=shown[row] if pictures else None,
+        thumbnail=shown.get(row) if pictures else None,
         row=None if pictures else shown[row],
         link=pictures.link(row, output) if pictures else None,
         neighbours=[
-            (vectors.ids[other], int(vectors.labels[other]), shown[other])
+            (vectors.ids[other], int(vectors.labels[other]), shown.get(other))
             for other in neighbours.rows[row, :SHOWN_NEIGHBOURS]
         ],
     )
