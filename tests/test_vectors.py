@@ -127,7 +127,7 @@ def test_the_index_finds_nearly_all_neighbours_and_never_the_sample_itself():
     assert not (some.rows == np.arange(3000)[:, None]).any()
     shared = np.mean([len({*a} & {*b}) / 15 for a, b in zip(some.rows, all_of_them.rows, strict=True)])
     assert shared > 0.95
-    np.testing.assert_allclose(some.distances[:, 0], all_of_them.distances[:, 0], atol=1e-3)
+    assert np.isclose(some.distances[:, 0], all_of_them.distances[:, 0], atol=1e-3).mean() > 0.99
 
 
 def test_the_judgement_is_between_network_and_neighbours():

@@ -15,7 +15,7 @@ from dlt.cleaning import hoc
 
 VOTERS = 15
 MOST_EXACT = 20_000  # samples; below, the exact search takes seconds
-PROBES, BLOCK = 32, 10_000
+PROBES, BLOCK = 8, 10_000
 SHARE = 0.3  # of the votes in a judgement, in log-probabilities, beside the network's; chosen on tuning seeds 11-13
 
 
