@@ -129,9 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--methods", help="comma-separated (default: the rows of Table 1)")
     command.add_argument(
         "--what",
-        choices=("methods", "augmentation", "growth"),
+        choices=("methods", "augmentation", "growth", "cleaning"),
         default="methods",
-        help="methods (default); augmentation beside torchvision's; growth with images and window",
+        help="methods (default); augmentation beside torchvision's; growth with images and window; cleaning of vectors",
     )
     command.add_argument("--repeats", type=int, default=5, help="epochs of each, in turn (5)")
     command.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="precision=bf16, ...")

@@ -248,6 +248,7 @@ def _bench_more(options) -> None:
     import pandas
 
     from dlt.bench.augmentation import augmentation
+    from dlt.bench.cleaning import cleaning
     from dlt.bench.growth import growth
     from dlt.harness.measures import device_name
     from dlt.harness.records import RUNS, write_atomic
@@ -255,8 +256,8 @@ def _bench_more(options) -> None:
 
     if options.device == "cuda" or options.methods or options.setting or options.profile != "auto":
         raise InputError(f"what: {options.what} is measured on the CPU, without --profile, --methods and --setting")
-    measure = growth if options.what == "growth" else augmentation
-    rows = measure(options.repeats)
+    measures = {"augmentation": augmentation, "growth": growth, "cleaning": cleaning}
+    rows = measures[options.what](options.repeats)
     table = pandas.DataFrame(rows).assign(device=device_name(resolve_device("cpu")), repeats=options.repeats)
     path = (options.output or RUNS / "bench") / f"{options.what}.csv"
     write_atomic(path, table.to_csv(index=False, float_format="%.5g"))

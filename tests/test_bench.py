@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from dlt.__main__ import main
-from dlt.bench import augmentation, growth
+from dlt.bench import augmentation, cleaning, growth
 from dlt.bench.methods import Timing, frame
+from dlt.cleaning.neighbours import exact
 from dlt.harness.datasets import CIFAR_STATISTICS
 from dlt.harness.images import Dataset, DeviceImages, Images
 
@@ -85,3 +86,14 @@ def test_growth_measures_in_a_process_of_its_own():
     assert row["seconds"] > 0
     assert row["steps"] == 5
     assert 0 < row["mib_over_libraries"] < row["peak_mib"] < ballast.nbytes / 2**20
+
+
+def test_synthetic_clusters_and_their_wrong_labels():
+    features, labels, true = cleaning.clusters(2000)
+    assert features.dtype == np.float32
+    assert features.shape == (2000, cleaning.DIMENSIONS)
+    assert (labels != true).mean() == pytest.approx(cleaning.WRONG, abs=0.03)
+    found = exact(features / np.linalg.norm(features, axis=1, keepdims=True), 5)
+    assert (found.votes(true, cleaning.CLASSES).argmax(1) == true).mean() > 0.9
+    assert cleaning._shared(found.rows, found.rows[:, ::-1]) == 1
+    assert cleaning._shared(found.rows[:, :2], found.rows[:, 2:]) == 0

@@ -182,7 +182,7 @@ def test_the_kind_of_a_list(tmp_path):
         assert is_vectors(tmp_path / f"{name}.csv") == vectors, name
 
 
-def test_an_archive_of_images(weights, tmp_path):
+def test_an_archive_of_images_and_a_page_with_fewer_pictures(weights, tmp_path, monkeypatch):
     draws = np.random.default_rng(1)
     labels = np.repeat([0, 1, 2], 40)
     images = draws.normal(0, 25, (120, 32, 32, 3)) + np.array(list(COLOURS.values()))[labels][:, None, None]
@@ -190,9 +190,13 @@ def test_an_archive_of_images(weights, tmp_path):
     given[[0, 50]] = [1, 2]
     path = tmp_path / "mine.npz"
     np.savez(path, images=np.clip(images, 0, 255).astype(np.uint8), labels=given)
+    monkeypatch.setattr("dlt.cleaning.clean_vectors.MOST_PICTURED", 1)
     assert main(command(path, tmp_path / "out", weights, "--views", "1")) == 0
     assert set(pd.read_csv(tmp_path / "out/suspects.csv")["id"].head(2)) == {0, 50}
-    assert "link" not in shown(tmp_path / "out")["items"][0]
+    first, second = shown(tmp_path / "out")["items"][:2]
+    assert "link" not in first
+    assert "picture" in first
+    assert "picture" not in second
 
 
 def test_a_network_of_ours(tiny, tmp_path, photos):

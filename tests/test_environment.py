@@ -22,6 +22,8 @@ FOR_AN_EXTRA = {
     "dlt/artifact/report.py": NOTEBOOKS,
     "dlt/harness/cluster.py": {"ray"},
     "dlt/cleaning/comparison.py": {"cleanlab"},
+    "dlt/cleaning/neighbours.py": {"faiss"},
+    "dlt/cleaning/comparison_tools.py": {"cleanlab"},
 }
 
 

@@ -57,6 +57,21 @@ def test_growth():
         assert cells(start)[3:] == expected
 
 
+def test_cleaning():
+    table = read("cleaning").set_index(["what", "rows"])
+    for rows in sorted({rows for _, rows in table.index}):
+        expected = []
+        for what in ("exact", "index", "clean"):
+            if (what, rows) in table.index:
+                row = table.loc[(what, rows)]
+                expected += [f"{row.core_seconds:.1f}", f"{row.peak_mib:,.0f}"]
+            else:
+                expected += [""] * 2
+        found = table.found.get(("index", rows))
+        expected.append("" if found is None or pandas.isna(found) else f"{100 * found:.1f}%")
+        assert cells(f"{rows:,} vectors")[1:] == expected
+
+
 def test_augmentation():
     ours, theirs = read("augmentation").images_per_s
     assert f"{ours:,.0f}"[:4] in PAGE

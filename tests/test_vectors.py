@@ -9,7 +9,7 @@ import torch
 
 from dlt.__main__ import main
 from dlt.cleaning import hoc
-from dlt.cleaning.neighbours import Neighbours, judgement, nearest
+from dlt.cleaning.neighbours import Neighbours, approximate, exact, judgement, nearest
 from dlt.cleaning.reasons import by_class, expected_among_first, kinds
 from dlt.cleaning.truth import beside_the_truth, check_known, true_labels, truth_in_words
 from dlt.cleaning.vectors import read_vectors
@@ -106,14 +106,50 @@ def test_fewer_samples_than_voters():
     assert nearest(np.eye(4), 15).rows.shape == (4, 3)
 
 
+def test_many_samples_have_an_index_or_one_line(monkeypatch):
+    features, *_ = data()
+    said = []
+    monkeypatch.setattr("dlt.cleaning.neighbours.MOST_EXACT", 149)
+    monkeypatch.setattr("dlt.cleaning.neighbours.find_spec", lambda name: None)
+    found = nearest(features, 5, said.append)
+    assert said == ["an exact search among 150 samples, which pip install faiss-cpu would make faster"]
+    monkeypatch.setattr("dlt.cleaning.neighbours.find_spec", lambda name: name)
+    monkeypatch.setattr("dlt.cleaning.neighbours.approximate", lambda unit, voters: (len(unit), voters))
+    assert nearest(features, 5, said.append) == (150, 5)
+    assert found.rows.shape == (150, 5)
+    assert len(said) == 1
+
+
+def test_the_index_finds_nearly_all_neighbours_and_never_the_sample_itself():
+    pytest.importorskip("faiss")
+    unit, _, _ = data(count=3000)
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    unit[7] = unit[2000:2020] = unit[8]  # many equals: the sample itself may not be among those found
+    some, all_of_them = approximate(unit, 15), exact(unit.astype(np.float32), 15)
+    assert not (some.rows == np.arange(3000)[:, None]).any()
+    shared = np.mean([len({*a} & {*b}) / 15 for a, b in zip(some.rows, all_of_them.rows, strict=True)])
+    assert shared > 0.95
+    assert np.isclose(some.distances[:, 0], all_of_them.distances[:, 0], atol=1e-3).mean() > 0.99
+
+
 def test_the_judgement_is_between_network_and_neighbours():
-    network, votes = np.array([[0.6, 0.4], [0.5, 0.5]]), np.array([[0.0, 1.0], [1.0, 0.0]])
-    judged = judgement(network, votes, 15)
+    network, votes, labels = np.array([[0.6, 0.4], [0.5, 0.5]]), np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0, 1])
+    judged = judgement(network, votes, 15, labels, 0.5)
     assert judged.sum(1) == pytest.approx(1)
     assert judged[0, 1] > 0.4
     assert judged[1, 0] > 0.5
-    certain = judgement(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), 15)
+    certain = judgement(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), 15, np.array([0]), 0.5)
     assert certain.argmax() == 0  # neighbours alone do not overrule a network that is sure
+
+
+def test_the_fewer_labels_are_wrong_the_more_a_label_weighs():
+    network, labels = np.array([[0.2, 0.5, 0.3]] * 100), np.zeros(100, int)
+    votes = np.full_like(network, 1 / 3)
+    before = network[0, 0] / network[0, 1]
+    for rate, factor in ((0.1, 9), (0.0, 99), (0.5, 1), (0.8, 1)):  # a rate of none: less than one label
+        judged = judgement(network, votes, 15, labels, rate)[0]
+        assert judged[0] / judged[1] == pytest.approx(before * factor, rel=1e-4)
+        assert judged[1] / judged[2] == pytest.approx(5 / 3, rel=1e-4)
 
 
 # ---------------------------------------------------------------------- reasons
@@ -182,7 +218,7 @@ def test_the_same_command_trains_nothing_and_says_the_same(archive, tmp_path, ca
     arguments = ["clean", str(archive), "--output", str(tmp_path / "out"), "--epochs", "10"]
     assert main(arguments) == 0
     first = (tmp_path / "out" / "labels.csv").read_bytes()
-    assert "1 of 1 runs to train" in capsys.readouterr().out
+    assert "to train" in capsys.readouterr().out
     assert main(arguments) == 0
     assert "to train" not in capsys.readouterr().out
     assert (tmp_path / "out" / "labels.csv").read_bytes() == first

@@ -23,7 +23,7 @@ import numpy as np
 from dlt.artifact.export import export_model
 from dlt.cleaning.clean import Request, clean
 from dlt.cleaning.comparison import measures, to_markdown
-from dlt.cleaning.comparison_vectors import logistic_regression, neighbours
+from dlt.cleaning.comparison_tools import cleanlab, neighbours
 from dlt.harness.config import make_config
 from dlt.harness.datasets import load
 from dlt.harness.errors import InputError, RunFailed
@@ -91,7 +91,7 @@ def compare(pictures: Path, true: np.ndarray, backbone: Path, seed: int, output:
     tools = {"DLT": (-judged["clean_probability"].to_numpy(), judged["suspect"].to_numpy())}
     rates = {"DLT": summary["estimated_noise_rate"]}
     features = scale(features, features, "unit")
-    for tool, rank in {"cleanlab": logistic_regression, "neighbours": neighbours}.items():
+    for tool, rank in {"cleanlab": cleanlab, "neighbours": neighbours}.items():
         started = time.perf_counter()
         tools[tool] = rank(features, labels, seed)
         seconds[tool], rates[tool] = time.perf_counter() - started, float(tools[tool][1].mean())

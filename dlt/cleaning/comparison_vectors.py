@@ -1,23 +1,26 @@
 """Wrong labels of vectors: `python -m dlt clean` beside what else ranks labels, on the same features.
 
-    python -m dlt.cleaning.comparison_vectors FOLDER [--seeds 5] [--embeddings FOLDER]
+    python -m dlt.cleaning.comparison_vectors FOLDER [--seeds 1,2,3,4,5] [--embeddings FOLDER]
 
 Data: scikit-learn's digits, wine and breast cancer with planted errors; and, where --embeddings names a folder with
 cifar10_<network>_1000.npz (features and the rows of CIFAR-10's training set) and $DLT_DATA has cifar10n.npz, the labels
-that people gave these images. Nobody is told a rate. Beside ours (`clean`): cleanlab on out-of-fold probabilities of
-logistic regression, and the votes of the 15 nearest neighbours. Writes vectors.csv and vectors.md.
+that people gave these images. Nobody is told a rate. Beside ours (`clean`) stand the rankings and the estimates of the
+rate of comparison_tools.py. Writes vectors.csv, a row a tool, and rates.csv, a row a data set. Seconds are those that
+the process and its children kept a core busy, so that other work on the machine does not count. Finished cases are kept
+in FOLDER.
 """
 
 import argparse
-import time
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from dlt.cleaning.clean_vectors import clean_vectors
-from dlt.cleaning.comparison import FOLDS, cleanlab_issues, measures, to_markdown
-from dlt.cleaning.neighbours import nearest
+from dlt.cleaning.comparison import measures, to_markdown
+from dlt.cleaning.comparison_tools import RANKINGS, rates
 from dlt.cleaning.vectors import Vectors
 from dlt.harness.datasets import data_folder
 from dlt.harness.errors import InputError, RunFailed
@@ -65,43 +68,40 @@ def _vectors(name: str, features: np.ndarray, labels: np.ndarray, scaling: str) 
     return Vectors(name, features.astype(np.float32), labels, names, ids, scaling, data_sha256="")
 
 
-def compare(name: str, vectors: Vectors, true: np.ndarray, seed: int, output: Path, device: str) -> list[dict]:
-    """A row a tool: how well it finds the labels that are not the true ones, and its seconds."""
+def compare(name: str, vectors: Vectors, true: np.ndarray, seed: int, output: Path) -> dict:
+    """How well each tool finds the labels that are not the true ones, and its seconds; and estimates of the rate.
+
+    {"tools": a row a tool, "rates": one row}.
+    """
     import pandas
 
     wrong = vectors.labels != true
-    started = time.perf_counter()
-    summary = clean_vectors(vectors, output / f"{name} s{seed}".replace(" ", "-"), device, seed, {}, lambda line: None)
-    judged = pandas.read_csv(output / f"{name} s{seed}".replace(" ", "-") / "labels.csv")
-    tools = {"DLT": (-judged["clean_probability"].to_numpy(), judged["suspect"].to_numpy())}
-    seconds = {"DLT": time.perf_counter() - started}
-    rates = {"DLT": summary["estimated_noise_rate"]}
+    folder = output / f"{name} s{seed}".replace(" ", "-")
+    started = _busy()
+    summary = clean_vectors(vectors, folder, "cpu", seed, {}, lambda line: None)
+    seconds, estimated = {"DLT": _busy() - started}, {"DLT": summary["estimated_noise_rate"]}
+    judged = pandas.read_csv(folder / "labels.csv")
+    found = {"DLT": (-judged["clean_probability"].to_numpy(), judged["suspect"].to_numpy())}
 
     features = scale(vectors.features, vectors.features, vectors.scaling)
-    for tool, rank in {"cleanlab": logistic_regression, "neighbours": neighbours}.items():
-        started = time.perf_counter()
-        tools[tool] = rank(features, vectors.labels, seed)
-        seconds[tool], rates[tool] = time.perf_counter() - started, float(tools[tool][1].mean())
-    n = int(tools["cleanlab"][1].sum())
-    about = {"planted": name, "seed": seed, "samples": len(true), "wrong": int(wrong.sum()), "n": n}
-    return [
-        about | {"tool": tool, "rate": rates[tool], "seconds": seconds[tool]} | measures(wrong, *found, n)
-        for tool, found in tools.items()
+    for tool, rank in RANKINGS.items():
+        started = _busy()
+        found[tool] = rank(features, vectors.labels, seed)
+        seconds[tool], estimated[tool] = _busy() - started, float(found[tool][1].mean())
+    n = int(found["cleanlab"][1].sum())
+    about = {"planted": name, "seed": seed, "samples": len(true), "wrong": int(wrong.sum())}
+    tools = [
+        about | {"n": n, "tool": tool, "rate": estimated[tool], "seconds": seconds[tool]} | measures(wrong, *ranked, n)
+        for tool, ranked in found.items()
     ]
+    others = rates(features, vectors.labels, seed, folder / "data" / "features" / f"{vectors.name}.npz")
+    return {"tools": tools, "rates": about | others | {"judgement": estimated["DLT"]}}
 
 
-def logistic_regression(features: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    model = LogisticRegression(C=0.01, max_iter=2000)  # in cleanlab's favour: of 1, 0.1, 0.01, 0.001 the best here
-    return cleanlab_issues(labels, cross_val_predict(model, features, labels, cv=folds, method="predict_proba"))
-
-
-def neighbours(features: np.ndarray, labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    votes = nearest(features).votes(labels, int(labels.max()) + 1)
-    return -votes[np.arange(len(labels)), labels], votes.argmax(1) != labels
+def _busy() -> float:
+    """Seconds of a core that this process and its children that have ended have used."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def main() -> None:
@@ -109,23 +109,27 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="for runs and results; the same command goes on")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", default="1,2,3,4,5")
     parser.add_argument("--embeddings", type=Path)
     options = parser.parse_args()
-    device = resolve_device("cpu")
-    about = {"device": device_name(device), "code": code_version()["commit"]}
-    rows = []
+    about = {"device": device_name(resolve_device("cpu")), "code": code_version()["commit"]}
+    tools, estimates = [], []
     try:
-        for seed in range(1, options.seeds + 1):
-            for case in [*planted(seed), *(human(options.embeddings) if options.embeddings else [])]:
-                rows += [row | about for row in compare(*case, seed, options.folder, "cpu")]
-                print(f"{case[0]}, seed {seed}", flush=True)
+        for seed in map(int, options.seeds.split(",")):
+            for name, vectors, true in [*planted(seed), *(human(options.embeddings) if options.embeddings else [])]:
+                path = options.folder / f"{name} s{seed}.json".replace(" ", "-")
+                if not path.exists():
+                    write_atomic(path, json.dumps(compare(name, vectors, true, seed, options.folder)))
+                kept = json.loads(path.read_text())
+                tools += [row | about for row in kept["tools"]]
+                estimates.append(kept["rates"] | about)
+                print(f"{name}, seed {seed}", flush=True)
     except (InputError, RunFailed) as error:
         raise SystemExit(f"error: {error}") from None
-    frame = pandas.DataFrame(rows)
-    write_atomic(options.folder / "vectors.csv", frame.to_csv(index=False, float_format="%.6g"))
-    write_atomic(options.folder / "vectors.md", to_markdown(frame))
-    print(to_markdown(frame))
+    for name, rows in {"vectors": tools, "rates": estimates}.items():
+        text = pandas.DataFrame(rows).to_csv(index=False, float_format="%.6g")
+        write_atomic(options.folder / f"{name}.csv", text)
+    print(to_markdown(pandas.DataFrame(tools)))
 
 
 if __name__ == "__main__":

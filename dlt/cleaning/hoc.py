@@ -10,6 +10,7 @@ and p and T are those that come nearest to what is counted.
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 STEPS, LEARNING_RATE = 1500, 0.1
@@ -38,12 +39,13 @@ def estimate(labels: np.ndarray, first: np.ndarray, second: np.ndarray, classes:
     shares = torch.zeros(classes, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([rows, shares], lr=LEARNING_RATE)
     least, best = np.inf, None
-    for _ in range(STEPS):
-        p, transition = shares.softmax(0), rows.softmax(1)
-        distance = sum((a - b).norm() for a, b in zip(expected(p, transition), found, strict=True))
-        if distance.item() < least:
-            least, best = distance.item(), (p.detach().numpy().copy(), transition.detach().numpy().copy())
-        optimizer.zero_grad()
-        distance.backward()
-        optimizer.step()
+    with threadpool_limits(1):  # on so little, more threads only wait for each other
+        for _ in range(STEPS):
+            p, transition = shares.softmax(0), rows.softmax(1)
+            distance = sum((a - b).norm() for a, b in zip(expected(p, transition), found, strict=True))
+            if distance.item() < least:
+                least, best = distance.item(), (p.detach().numpy().copy(), transition.detach().numpy().copy())
+            optimizer.zero_grad()
+            distance.backward()
+            optimizer.step()
     return best

@@ -7,12 +7,15 @@ wrong label.
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 
 from dlt.cleaning import hoc
 
 VOTERS = 15
+MOST_EXACT = 20_000  # samples; below, the exact search takes seconds
+PROBES, BLOCK = 8, 10_000
 SHARE = 0.3  # of the votes in a judgement, in log-probabilities, beside the network's; chosen on tuning seeds 11-13
 
 
@@ -44,20 +47,65 @@ class Neighbours:
         return min(disagreement, float(1 - (p * transition.diagonal()).sum()))
 
 
-def nearest(features: np.ndarray, voters: int = VOTERS) -> Neighbours:
-    """The `voters` nearest others of each of the features (N, D) by angle; fewer, where there are no more."""
-    from sklearn.neighbors import NearestNeighbors
+def nearest(features: np.ndarray, voters: int = VOTERS, say=print) -> Neighbours:
+    """The `voters` nearest others of each of the features (N, D) by angle; fewer, where there are no more.
 
+    Of more than MOST_EXACT samples an index of faiss finds nearly all of them; without faiss the search stays exact.
+    """
     length = np.linalg.norm(features, axis=1, keepdims=True)
     unit = features / np.where(length > 0, length, 1)
-    search = NearestNeighbors(n_neighbors=min(voters, len(unit) - 1), algorithm="brute").fit(unit)
+    voters = min(voters, len(unit) - 1)
+    if len(unit) > MOST_EXACT:
+        if find_spec("faiss"):
+            return approximate(unit, voters)
+        say(f"an exact search among {len(unit)} samples, which pip install faiss-cpu would make faster")
+    return exact(unit, voters)
+
+
+def exact(unit: np.ndarray, voters: int) -> Neighbours:
+    """The nearest of features (N, D) of length 1."""
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=voters, algorithm="brute").fit(unit)
     distances, rows = search.kneighbors()  # of the samples themselves: none is its own neighbour
     return Neighbours(rows, distances)
 
 
-def judgement(probabilities: np.ndarray, votes: np.ndarray, voters: int) -> np.ndarray:
-    """(N, C) probabilities of the true class, from the network's (N, C) and the neighbours' votes (N, C)."""
+def approximate(unit: np.ndarray, voters: int) -> Neighbours:
+    """The nearest of features (N, D) of length 1 in the PROBES cells nearest to each, of 2 sqrt(N) cells by k-means."""
+    import faiss
+    from tqdm import tqdm
+
+    unit = np.ascontiguousarray(unit, dtype=np.float32)
+    cells = int(2 * len(unit) ** 0.5)
+    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(unit.shape[1]), unit.shape[1], cells)
+    index.cp.niter = 10  # of k-means: the cells need not be its best
+    index.train(unit[np.random.default_rng(0).choice(len(unit), min(len(unit), 40 * cells), replace=False)])
+    index.add(unit)
+    rows, distances = np.empty((len(unit), voters), dtype=np.int64), np.empty((len(unit), voters), dtype=np.float32)
+    for start in tqdm(range(0, len(unit), BLOCK), "nearest neighbours", unit="block"):
+        block = slice(start, start + BLOCK)
+        index.nprobe = PROBES
+        squares, found = index.search(unit[block], voters + 1)
+        if (found < 0).any():  # the cells held too few
+            index.nprobe = cells
+            squares, found = index.search(unit[block], voters + 1)
+        others = found != np.arange(start, start + len(found))[:, None]
+        others[others.all(1), -1] = False  # a sample whose equals took its place
+        rows[block] = found[others].reshape(-1, voters)
+        distances[block] = np.sqrt(squares[others]).reshape(-1, voters)
+    return Neighbours(rows, distances)
+
+
+def judgement(probabilities: np.ndarray, votes: np.ndarray, voters: int, labels: np.ndarray, rate: float) -> np.ndarray:
+    """(N, C) probabilities of the true class, from the network's (N, C), the neighbours' votes (N, C) and the labels.
+
+    A label is evidence too: where a share `rate` of them is wrong, the odds of the given class count (1 - rate) / rate
+    times. Where nearly all are right, only a network that is sure overrules one; from a half on they say nothing.
+    """
     smoothed = (votes * voters + 0.5) / (voters + 0.5 * votes.shape[1])  # no class is impossible for want of a vote
     logs = np.log(probabilities + 1e-6) + SHARE * np.log(smoothed)
+    rate = np.clip(rate, 1 / len(labels), 0.5)
+    logs[np.arange(len(labels)), labels] += np.log((1 - rate) / rate)
     weights = np.exp(logs - logs.max(1, keepdims=True))
     return weights / weights.sum(1, keepdims=True)
