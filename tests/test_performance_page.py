@@ -66,9 +66,9 @@ def test_cleaning():
                 row = table.loc[(what, rows)]
                 expected += [f"{row.core_seconds:.1f}", f"{row.peak_mib:,.0f}"]
             else:
-                expected += [""] * 2
+                expected += ["-"] * 2
         found = table.found.get(("index", rows))
-        expected.append("" if found is None or pandas.isna(found) else f"{100 * found:.1f}%")
+        expected.append("-" if found is None or pandas.isna(found) else f"{100 * found:.1f}%")
         assert cells(f"{rows:,} vectors")[1:] == expected
 
 
