@@ -35,9 +35,10 @@ const said = ([decision, label]) => `${SIGN[decision]} ${SAID[decision]}${label 
 const percent = p => (p > 0 && p < 0.001 ? "below 0.1%" : `${(100 * p).toFixed(1)}%`);
 
 function picture(item) {
-  if (item.picture === undefined) return make("div", {class: "picture none"}, "no picture");
+  if (item.picture === undefined && !item.link) return make("div", {class: "picture none"}, "no picture");
   const button = make("button", {class: "picture", "aria-label": `Full size of ${item.id}`, "aria-keyshortcuts": "f"});
-  button.append(image(item.picture, `Labelled ${classes[item.given]}`));
+  const alt = `Labelled ${classes[item.given]}`;  // without a thumbnail of its own the file itself is shown
+  button.append(item.picture === undefined ? make("img", {src: item.link, alt, class: "photo"}) : image(item.picture, alt));
   button.onclick = openFull;
   return button;
 }
@@ -72,13 +73,14 @@ function drawNear(item) {
 
 function openFull() {
   const item = items[current];
-  if (item.picture === undefined) return;
+  if (item.picture === undefined && !item.link) return;
   const [dialog, big, words] = [$("full"), $("full-picture"), $("full-words")];
   const thumbnail = data.pictures[item.picture];
   big.onerror = () => {
     big.onerror = null;
-    big.src = thumbnail;
-    words.replaceChildren(`${item.id}: the file is not where it was beside this page; this is its thumbnail.`);
+    if (thumbnail) big.src = thumbnail;
+    const instead = thumbnail ? "; this is its thumbnail" : "";
+    words.replaceChildren(`${item.id}: the file is not where it was beside this page${instead}.`);
   };
   big.alt = `Labelled ${classes[item.given]}`;
   big.className = item.link || !thumbnail.startsWith("data:image/png") ? "photo" : "small";
