@@ -64,7 +64,7 @@ def test_cleaning():
         for what in ("exact", "index", "clean"):
             if (what, rows) in table.index:
                 row = table.loc[(what, rows)]
-                expected += [f"{row.core_seconds:.1f}", f"{row.peak_mib:,.0f}"]
+                expected += [f"{row.seconds:.1f}", f"{row.peak_mib:,.0f}"]
             else:
                 expected += ["-"] * 2
         found = table.found.get(("index", rows))
