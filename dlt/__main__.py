@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--weights", type=Path, help="a file of the backbone's weights, where they cannot be fetched")
     command.add_argument("--views", type=int, default=0, help="augmented views to embed of each picture (default: 0)")
+    command.add_argument("--finetune", action="store_true", help="train the backbone itself on the pictures: for a GPU")
     command.add_argument("--output", type=Path, help="the folder to write (default: NAME-cleaned where you stand)")
     command.add_argument("--profile", default="auto", help="short on a GPU; else mini, or digits for 8x8 pixels")
     command.add_argument("--epochs", type=int, help="the length of training; the whole schedule follows")

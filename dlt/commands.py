@@ -172,6 +172,7 @@ def clean(options) -> None:
         options.backbone,
         options.weights,
         options.views,
+        options.finetune,
     )
     summary = cleaning.clean(request)
     print(cleaning.in_words(summary))

@@ -131,11 +131,11 @@ def test_one_decode_serves_all_views_and_the_next_batch_is_read_ahead(files, mon
     decoded, second = [], threading.Event()
     original = clothing1m._decoded
 
-    def counted(path):
+    def counted(path, *how):
         decoded.append(path)
         if path == files.paths[3]:
             second.set()
-        return original(path)
+        return original(path, *how)
 
     monkeypatch.setattr(clothing1m, "_decoded", counted)
     batches = files.ahead(torch.tensor([1, 2, 3, 4]).split(2))

@@ -11,13 +11,27 @@ from torch import Tensor, nn
 
 from dlt.harness.datasets import load
 from dlt.harness.errors import InputError
-from dlt.harness.networks import build_network, evaluating, load_weights, without_head
+from dlt.harness.networks import TIMM, build_network, evaluating, load_weights, without_head
 from dlt.harness.records import read_record
 
 AUTO = "vit_small_patch14_dinov2.lvd142m"
 SIDES = {AUTO: 224}  # pixels, where they are not the model's own: 518 would take seven times as long
 WEIGHTS = "model.safetensors"  # of a model's repository
 PATIENCE = 5  # seconds for an answer
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """With what fine-tuning begins: a network of the harness by name, and the weights of all its layers but the last.
+
+    `shape` is (C, H, W) of its pictures, with `mean` and `std` of each channel of pixels in [0, 1].
+    """
+
+    network: str
+    weights: dict[str, Tensor]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +45,7 @@ class Backbone:
     network: nn.Module
     plain: Callable[..., Tensor]
     key: str
+    start: Start
 
     @torch.no_grad()
     def features(self, batch: Tensor) -> Tensor:
@@ -72,7 +87,10 @@ def _of_timm(name: str, weights: Path | None, device: torch.device) -> Backbone:
     about = resolve_model_data_config(network)
     if size:
         about["input_size"] = (3, SIDES[name], SIDES[name])
-    return Backbone(name, network.to(device), create_transform(**about), _key(file, about))
+    full_name = f"{TIMM}{name}" + (f"@{SIDES[name]}" if size else "")
+    weights = nn.Sequential(network).state_dict()
+    start = Start(full_name, weights, about["input_size"], about["mean"], about["std"])
+    return Backbone(name, network.to(device), create_transform(**about), _key(file, about), start)
 
 
 def _seeded(name: str, **options) -> nn.Module:
@@ -128,7 +146,9 @@ def _of_a_run(folder: Path, device: torch.device, data_dir: Path | None) -> Back
     grey = [Grayscale()] if channels == 1 else []
     resize = Resize((height, width), InterpolationMode.BICUBIC)
     plain = Compose([resize, *grey, ToTensor(), Normalize(mean, std)])
-    return Backbone(folder.name, _Headless(network).to(device), plain, _key(file, {"mean": mean, "std": std}))
+    with without_head(network):
+        start = Start(setting, network.state_dict(), (channels, height, width), mean, std)
+    return Backbone(folder.name, _Headless(network).to(device), plain, _key(file, {"mean": mean, "std": std}), start)
 
 
 class _Headless(nn.Module):

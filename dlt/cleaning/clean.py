@@ -1,4 +1,4 @@
-"""Which labels of a user's own data are wrong: of features as they are, of pictures embedded or learnt from scratch."""
+"""Which labels of a user's data are wrong: of features, of pictures embedded, fine-tuned on or learnt from scratch."""
 
 import torch
 
@@ -8,6 +8,7 @@ from dlt.cleaning.apply_source import data_hash
 from dlt.cleaning.backbones import AUTO, Backbone, load_backbone
 from dlt.cleaning.clean_vectors import clean_vectors
 from dlt.cleaning.embedding import embed
+from dlt.cleaning.finetuning import clean_finetuned
 from dlt.cleaning.from_scratch import clean_from_scratch
 from dlt.cleaning.listing import list_pictures
 from dlt.cleaning.pictures import side_of
@@ -36,6 +37,8 @@ def clean(request: Request, say=print) -> dict:
         return _clean_vectors(request, say)
     device = resolve_device(request.device)
     if backbone := _backbone(request, device, say):
+        if request.finetune:
+            return clean_finetuned(request, backbone, device, say)
         return _clean_embedded(request, backbone, say)
     return clean_from_scratch(request, device, say)
 
@@ -50,9 +53,11 @@ def _backbone(request: Request, device: torch.device, say) -> Backbone | None:
         raise InputError(f"views: {request.views} is not in 0..{MOST_VIEWS}")
     if request.backbone == "none" and (request.weights or request.views):
         raise InputError("backbone: none takes no --weights and no --views")
+    if request.finetune and (request.backbone == "none" or request.views):
+        raise InputError("finetune: it trains a backbone on the pictures as they are: no --backbone none, no --views")
     if request.backbone == "none":
         return None
-    if request.backbone != "auto" or request.weights or request.views:
+    if request.backbone != "auto" or request.weights or request.views or request.finetune:
         if request.folds or request.profile not in ("auto", "features"):
             raise InputError("backbone: --profile and --folds are for training from scratch, with --backbone none")
         return load_backbone(AUTO if request.backbone == "auto" else request.backbone, request.weights, device)
@@ -85,6 +90,8 @@ def _clean_embedded(request: Request, backbone: Backbone, say) -> dict:
 
 
 def _clean_vectors(request: Request, say) -> dict:
+    if request.finetune:
+        raise InputError(f"finetune: it is for pictures; {request.path} has features")
     if request.backbone != "auto" or request.weights or request.views:
         hint = f", or no column {', '.join(PICTURES)}: name that of the pictures by --path"
         lists = request.path.suffix in LISTS

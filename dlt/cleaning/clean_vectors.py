@@ -51,10 +51,15 @@ def clean_vectors(
     w = min(neighbours.disagreement(vectors.labels, classes), MOST_RATE)
     config = _config(vectors, output, w, seed, settings)
     store, device = output / "runs", resolve_device(device)
-    _train(config, store, device, say)
-    if find_record(config, [store]) is None:
-        raise RunFailed("failed: the run (see above)")
-    predicted = probabilities(config, store, device)
+    train(config, store, device, say)
+    return judge(vectors, neighbours, probabilities(config, store, device), rate, output, known)
+
+
+def judge(
+    vectors: Vectors, neighbours: Neighbours, predicted: np.ndarray, rate: float, output: Path, known: dict | None
+) -> dict:
+    """Write what a network's `predicted` probabilities (N, C) and the neighbours say together; the summary."""
+    classes = len(vectors.class_names)
     votes = neighbours.votes(vectors.labels, classes)
     judged = judgement(predicted, votes, neighbours.rows.shape[1], vectors.labels, rate)
     table = _table(vectors, judged, votes, neighbours)
@@ -84,8 +89,8 @@ def _config(vectors: Vectors, output: Path, rate: float, seed: int, settings: di
     return make_config("features", str(path), "dlt-auto", "none", seed=seed, assumed_rate=rate, **settings)
 
 
-def _train(config: RunConfig, store: Path, device: torch.device, say) -> None:
-    """In this process: to start another one takes longer than to train on a thousand vectors."""
+def train(config: RunConfig, store: Path, device: torch.device, say) -> None:
+    """In this process: to start another one takes longer than to train on a thousand vectors. Raises RunFailed."""
     if find_record(config, [store]) is not None:
         return
     say(f"to train: {config.name}")
@@ -96,6 +101,8 @@ def _train(config: RunConfig, store: Path, device: torch.device, say) -> None:
     finally:
         bar.close()
         torch.set_num_threads(threads)
+    if find_record(config, [store]) is None:
+        raise RunFailed("failed: the run (see above)")
 
 
 def _table(vectors: Vectors, judged: np.ndarray, votes: np.ndarray, neighbours: Neighbours):

@@ -11,6 +11,7 @@ from dlt.cleaning.review import thumbnail_bytes
 from dlt.cleaning.tables import LISTS, picture_column, read_table, unlabelled
 from dlt.harness.arrays import read_arrays
 from dlt.harness.errors import InputError
+from dlt.harness.images import open_picture
 
 LEAST_IMAGES = 100  # a network that sees fewer learns too little to doubt a label
 
@@ -145,17 +146,6 @@ def readable(listed: Listed, found: list) -> list[int]:
             f"path: none of the {len(found)} pictures of {listed.name} can be read; the first: {_first(listed.skipped)}"
         )
     return good
-
-
-def open_picture(path: Path):
-    """A picture of any size and mode as Pillow's RGB image, turned as its camera says; and whether it is grey."""
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as file:
-        image = ImageOps.exif_transpose(file)
-        if image.mode.startswith("I;16"):  # of 16 bits the upper ones: Pillow would cut off at 255
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        return image.convert("RGB"), image.mode in ("1", "L", "LA")
 
 
 def _files(root: Path) -> tuple[list[Path], dict[str, str]]:

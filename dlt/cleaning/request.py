@@ -29,6 +29,7 @@ class Request:
     backbone: str = "auto"  # that makes features of pictures: a timm model, a folder, or "none": from scratch
     weights: Path | None = None  # of a timm model
     views: int = 0  # augmented, of each picture
+    finetune: bool = False  # train the backbone itself
 
 
 def check_output(request: Request) -> None:

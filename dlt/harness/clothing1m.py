@@ -5,7 +5,7 @@ decode serves all views of a step, which torch's DataLoader, giving a row once, 
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -98,19 +98,30 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
+def _opened(path: str) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
 class ImageFiles:
     """`DeviceImages` for images in files: shorter side to 256 pixels, then a crop of 224, normalised.
 
-    Rows are decoded when asked for, or before, when `ahead` announced them; of several processes each decodes
-    its share. `index` is (B,) int64 on the device; batches are float32 (B, 3, 224, 224) there. A file that is no
-    image raises InputError.
+    Another `crop` keeps this proportion. Rows are decoded when asked for, or before, when `ahead` announced them; of
+    several processes each decodes its share. `index` is (B,) int64 on the device; batches are float32 (B, 3, 224, 224)
+    there. `opened` makes a path Pillow's RGB image; a file that is none raises InputError.
     """
 
-    shape = (3, CROP, CROP)
-
-    def __init__(self, paths: list[str], dataset: Dataset, device: torch.device | str):
-        self.paths, self.device = paths, torch.device(device)
-        self.scale, self.shift = normalisation(dataset, (CROP, CROP, 3), device)
+    def __init__(
+        self,
+        paths: list[str],
+        dataset: Dataset,
+        device: torch.device | str,
+        crop: int = CROP,
+        opened: Callable[[str], Image.Image] = _opened,
+    ):
+        self.paths, self.device, self.opened = paths, torch.device(device), opened
+        self.shape, self.side = (3, crop, crop), round(crop * SHORTER_SIDE / CROP)
+        self.scale, self.shift = normalisation(dataset, (crop, crop, 3), device)
         self._pool = ThreadPoolExecutor(os.cpu_count())  # Pillow decodes and resizes outside of Python's lock
         self._kept = {}  # row -> its image, now or soon (a Future); the last asked for comes last
 
@@ -126,13 +137,13 @@ class ImageFiles:
 
     def plain(self, index: Tensor) -> Tensor:
         """The centres of the images `index`."""
-        return self._batch([_centre(image) for image in self._images(index)], len(index))
+        return self._batch([_centre(image, self.shape[1]) for image in self._images(index)], len(index))
 
     def augmented(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """A random crop of each of the images `index`, mirrored at even odds."""
         draws = torch.rand((len(index), 3), generator=generator, device=self.device)
         pairs = zip(self._images(index), distributed.share(draws).tolist(), strict=True)
-        return self._batch([_augmented(image, three) for image, three in pairs], len(index))
+        return self._batch([_augmented(image, self.shape[1], three) for image, three in pairs], len(index))
 
     def _images(self, index: Tensor) -> list[np.ndarray]:
         return [image.result() for image in self._decode(distributed.share(index).tolist())]
@@ -140,7 +151,9 @@ class ImageFiles:
     def _decode(self, rows: list[int]) -> list[Future]:
         """Start what is not there yet, and drop what was asked for longest ago."""
         for row in rows:
-            self._kept[row] = self._kept.pop(row, None) or self._pool.submit(_decoded, self.paths[row])
+            self._kept[row] = self._kept.pop(row, None) or self._pool.submit(
+                _decoded, self.paths[row], self.side, self.opened
+            )
         images = [self._kept[row] for row in rows]
         while len(self._kept) > KEPT:
             del self._kept[next(iter(self._kept))]
@@ -148,32 +161,31 @@ class ImageFiles:
 
     def _batch(self, crops: list[np.ndarray], count: int) -> Tensor:
         """The whole batch of `count` images; `crops` are those that this process decoded."""
-        batch = np.stack(crops) if crops else np.empty((0, CROP, CROP, 3), np.uint8)
+        batch = np.stack(crops) if crops else np.empty((0, *self.shape[1:], 3), np.uint8)
         batch = distributed.gathered(torch.from_numpy(batch).to(self.device), count).float()
         return batch.mul_(self.scale).add_(self.shift).permute(0, 3, 1, 2)
 
 
-def _centre(image: np.ndarray) -> np.ndarray:
+def _centre(image: np.ndarray, crop: int) -> np.ndarray:
     height, width, _ = image.shape
-    return _crop(image, round((height - CROP) / 2), round((width - CROP) / 2))
+    return _cut(image, crop, round((height - crop) / 2), round((width - crop) / 2))
 
 
-def _augmented(image: np.ndarray, draws: list[float]) -> np.ndarray:
+def _augmented(image: np.ndarray, crop: int, draws: list[float]) -> np.ndarray:
     """Cut and mirrored as three uniform draws tell."""
     height, width, _ = image.shape
     down, right, coin = draws
-    crop = _crop(image, int(down * (height - CROP + 1)), int(right * (width - CROP + 1)))
-    return crop[:, ::-1] if coin < 0.5 else crop
+    part = _cut(image, crop, int(down * (height - crop + 1)), int(right * (width - crop + 1)))
+    return part[:, ::-1] if coin < 0.5 else part
 
 
-def _crop(image: np.ndarray, top: int, left: int) -> np.ndarray:
-    return image[top : top + CROP, left : left + CROP]
+def _cut(image: np.ndarray, crop: int, top: int, left: int) -> np.ndarray:
+    return image[top : top + crop, left : left + crop]
 
 
-def _decoded(path: str) -> np.ndarray:
-    """uint8 (H, W, 3), the shorter side 256."""
+def _decoded(path: str, side: int, opened: Callable[[str], Image.Image]) -> np.ndarray:
+    """uint8 (H, W, 3), the shorter side as told."""
     try:
-        with Image.open(path) as image:
-            return np.asarray(resize(image.convert("RGB"), SHORTER_SIDE))
+        return np.asarray(resize(opened(path), side))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"data folder: {path} is not a whole image ({error}); replace it") from error

@@ -14,7 +14,7 @@ from dlt.harness.method import load_method, preset_options
 from dlt.harness.networks import check_network
 from dlt.harness.own_code import is_own, sha256_of_file
 from dlt.harness.own_noise import load_noise
-from dlt.harness.settings import Schedule, Setting, check_fields, schedule_for, setting_for
+from dlt.harness.settings import OWN_FILES, Schedule, Setting, check_fields, schedule_for, setting_for
 
 # Raised by hand whenever a change alters what a run computes: old records then count as not run.
 RESULTS_VERSION = 1
@@ -49,7 +49,7 @@ class RunConfig:
     loss_epochs: tuple = ()
     hard: str = "none"
     epsilon: float = EPSILON
-    data_sha256: str = ""  # of the user's own arrays: another file under the same name is another run
+    data_sha256: str = ""  # of the user's own arrays or list: another file under the same name is another run
     method_sha256: str = ""  # of the file of the user's own class: an edited method is another run
     noise_sha256: str = ""  # the same of the user's own noise
     results_version: int = RESULTS_VERSION
@@ -80,7 +80,7 @@ class RunConfig:
 
     @property
     def dataset_name(self) -> str:
-        return Path(self.dataset).stem if self.dataset.endswith(".npz") else self.dataset
+        return Path(self.dataset).stem if self.dataset.endswith(OWN_FILES) else self.dataset
 
     @property
     def noise_name(self) -> str:
@@ -172,7 +172,7 @@ def make_config(
         loss_epochs = setting.estimation_epochs if method_class.keeps_losses else ()
     if any(not 1 <= epoch <= setting.epochs for epoch in loss_epochs):
         raise InputError(f"loss-epochs: {list(loss_epochs)} are not all in 1..{setting.epochs}")
-    if dataset.endswith(".npz") and not Path(dataset).is_file():
+    if dataset.endswith(OWN_FILES) and not Path(dataset).is_file():
         raise InputError(f"dataset: {dataset} is not a file")
     config = RunConfig(
         profile=profile,
@@ -187,7 +187,7 @@ def make_config(
         loss_epochs=tuple(sorted({*loss_epochs, setting.epochs})),
         hard=hard,
         epsilon=epsilon if hard == "adversarial" else EPSILON,
-        data_sha256=sha256_of(dataset) if dataset.endswith(".npz") else "",
+        data_sha256=sha256_of(dataset) if dataset.endswith(OWN_FILES) else "",
         method_sha256=sha256_of_file(method_class) if is_own(method) else "",
         noise_sha256=sha256_of_file(load_noise(noise)) if is_own(noise) else "",
     )
@@ -195,7 +195,7 @@ def make_config(
 
 
 def _check_noise(dataset: str, noise: str, noise_rate: float) -> None:
-    if dataset in REAL_NOISE and noise != "none":
+    if (dataset in REAL_NOISE or dataset.endswith(".json")) and noise != "none":
         raise InputError(f"noise: {noise!r}; the labels of {dataset} are noisy as they come: give none")
     if noise not in NOISES and not is_own(noise):
         raise InputError(f"noise: {noise!r} is not one of {', '.join(NOISES)}, nor a module:function")
@@ -232,7 +232,7 @@ def _check_assumed_rate(rate: str | float, noise: str, dataset: str, setting: Se
 def _check_hard(hard: str, epsilon: float, dataset: str, setting: Setting) -> None:
     if hard not in ("none", *HARD_SAMPLES):
         raise InputError(f"hard: {hard!r} is not one of none, {', '.join(HARD_SAMPLES)}")
-    if hard != "none" and setting.epoch_samples:
+    if hard != "none" and (setting.epoch_samples or dataset.endswith(".json")):
         raise InputError(f"hard: {hard!r} needs all images at once, and {dataset} is read from files")
     if not 0 < epsilon <= 1:
         raise InputError(f"epsilon: {epsilon} is outside (0, 1]")

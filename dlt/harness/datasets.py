@@ -30,6 +30,8 @@ MINI_TRAIN, MINI_TEST = 512, 200  # images of each class in profile mini
 def load(dataset: str, profile: str, data_dir: str | Path | None = None, download: bool = True) -> Dataset:
     """Load "digits", "cifar10", "cifar100", "clothing1m" or the archive at a path ending in ".npz" (`load_arrays`).
 
+    Of a path ending in ".json", `dlt.harness.listed_pictures` says what it lists.
+
     CIFAR and Clothing1M lie in the folder `data_dir`, else $DLT_DATA, else `data/` in the repository; only the
     latter two are filled by download, with CIFAR. Profile "mini" takes the first 512 training and 200 test images
     of each class of CIFAR-10, every other profile the whole. Raises InputError for an unknown data set, and for
@@ -47,6 +49,10 @@ def load(dataset: str, profile: str, data_dir: str | Path | None = None, downloa
         return load_clothing1m(data_folder(data_dir) / dataset)
     if str(dataset).endswith(".npz"):
         return load_features(dataset) if profile == "features" else load_arrays(dataset)
+    if str(dataset).endswith(".json"):
+        from dlt.harness.listed_pictures import load_listed  # as above
+
+        return load_listed(dataset)
     raise InputError(f"dataset: {dataset!r} is not digits, cifar10, cifar100, clothing1m or a path ending in .npz")
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,9 @@ class Dataset:
         """What gives batches of the images of `part`, one of `train` and `test`."""
         return DeviceImages(part.images, self, device)
 
+    def begin(self, network: nn.Module) -> None:
+        """Fill a new network with weights that come with the data, if any do."""
+
 
 def hold_out(images, labels, test_size, class_names, clean_labels=None) -> tuple[Images, Images]:
     """A stratified split, the same at every call, each part in the original order; tested is on clean labels."""
@@ -52,6 +56,17 @@ def hold_out(images, labels, test_size, class_names, clean_labels=None) -> tuple
     if clean_labels is None:
         return train, test
     return replace(train, clean_labels=clean_labels[train.rows]), replace(test, labels=clean_labels[test.rows])
+
+
+def open_picture(path: str | Path):
+    """A picture of any size and mode as Pillow's RGB image, turned as its camera says; and whether it is grey."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)
+        if image.mode.startswith("I;16"):  # of 16 bits the upper ones: Pillow would cut off at 255
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        return image.convert("RGB"), image.mode in ("1", "L", "LA")
 
 
 def normalisation(dataset: Dataset, size: tuple[int, int, int], device) -> tuple[Tensor, Tensor]:

@@ -90,12 +90,28 @@ NETWORKS = {
     "preact-resnet18": lambda channels, classes: PreActResNet(channels, classes, (64, 128, 256, 512), 2),
     "resnet50": _resnet50,
 }
+TIMM = "timm:"  # before the name of a model of timm; "@224" behind it are its pixels, where they are not its own
+
+
+def _of_timm(name: str, channels: int, classes: int) -> nn.Module:
+    """A linear layer on the model's features."""
+    import timm
+
+    name, _, size = name.removeprefix(TIMM).partition("@")
+    model = timm.create_model(name, num_classes=0, in_chans=channels, **({"img_size": int(size)} if size else {}))
+    return nn.Sequential(model, nn.Linear(model.head_hidden_size, classes))
 
 
 def check_network(name: str) -> None:
     """InputError for a name that is not there."""
-    if name not in NETWORKS:
-        raise InputError(f"network: {name!r} is not one of {', '.join(NETWORKS)}")
+    if name.startswith(TIMM):
+        import timm
+
+        known = timm.is_model(name.removeprefix(TIMM).partition("@")[0])
+    else:
+        known = name in NETWORKS
+    if not known:
+        raise InputError(f"network: {name!r} is not one of {', '.join(NETWORKS)}, nor {TIMM} and a model of timm")
 
 
 def build_network(name: str, channels: int, classes: int, seed: int) -> nn.Module:
@@ -103,7 +119,7 @@ def build_network(name: str, channels: int, classes: int, seed: int) -> nn.Modul
     check_network(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = NETWORKS[name](channels, classes)
+        network = NETWORKS[name](channels, classes) if name in NETWORKS else _of_timm(name, channels, classes)
     return network.to(memory_format=torch.channels_last)
 
 

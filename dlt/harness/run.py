@@ -74,6 +74,8 @@ class Run:
             ).to(device)
             for i in range(method_class.networks)
         ]
+        for network in self.networks:
+            dataset.begin(network)
         self.optimizers = [
             torch.optim.SGD(
                 network.parameters(),

@@ -71,6 +71,7 @@ SCHEDULES = {
     ("features", "digits"): Schedule(warmup_epochs=10, decay_epochs=10, ramp_epochs=0, window=10),
     ("paper", "clothing1m"): Schedule(warmup_epochs=1, decay_epochs=10, ramp_epochs=16, window=200),
 }
+OWN_FILES = (".npz", ".json")  # how names of data sets of the user's own end: arrays, listed pictures
 PROFILES = tuple(dict.fromkeys(profile for profile, _ in SETTINGS))
 
 
@@ -91,8 +92,13 @@ def first_dataset(profile: str) -> str:
 
 
 def _row(profile: str, dataset: str) -> tuple[str, str]:
-    """The key of the tables above; the user's own arrays (.npz) are trained as the profile's first data set is."""
+    """The key of the tables above; the user's own arrays (.npz) are trained as the profile's first data set is.
+
+    Pictures that are listed (.json) are trained as Clothing1M is.
+    """
     first = first_dataset(profile)
+    if dataset.endswith(".json"):
+        return _row(profile, "clothing1m")
     if dataset.endswith(".npz"):
         return profile, first
     if (profile, dataset) not in SETTINGS:
