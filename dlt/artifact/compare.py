@@ -61,7 +61,7 @@ def columns_of(found: list[Record]) -> list[Column]:
         by_data.setdefault(_data(record.config), []).append(record)
     method = found[0].config.method
     columns = []
-    for records in by_data.values():
+    for _, records in sorted(by_data.items(), key=lambda item: item[0]):
         contenders = _contenders(sorted(records, key=lambda record: record.config.method != method))
         if len(contenders) > 1 and records[0].config.method == method:
             columns.append(Column(_heading(records[0].config), contenders))
