@@ -32,6 +32,18 @@ def tiny(tmp_path_factory):
     return str(path)
 
 
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A file of weights of timm's smallest network, drawn at random."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    save_file(timm.create_model("test_resnet").state_dict(), path)
+    return path
+
+
 @pytest.fixture
 def tiny_config(tiny):
     """A configuration of three epochs with one of warm-up; the 250 images leave a short last batch."""

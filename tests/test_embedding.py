@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from dlt.__main__ import main
 from dlt.cleaning import backbones, embedding
@@ -21,16 +20,6 @@ from dlt.cleaning.listing import list_pictures
 MODEL = "test_resnet"  # timm's smallest
 COLOURS = {"blå $5": (40, 60, 200), "green": (60, 180, 60), "red": (200, 60, 40)}
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    import timm
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    save_file(timm.create_model(MODEL).state_dict(), path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -28,16 +28,6 @@ SHORT += [word for pair in ("batch_size=8", "learning_rate=0.02", "threads=1") f
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    import timm
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    save_file(timm.create_model(MODEL).state_dict(), path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """A folder of 36 photos a class, of different shapes, six of them in the wrong folder, and a broken one."""
     root = tmp_path_factory.mktemp("data") / "photos"
