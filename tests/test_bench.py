@@ -1,14 +1,17 @@
 """The stopwatch runs, and its ratios are what they say."""
 
+import functools
+
 import numpy as np
 import pandas
 import pytest
 import torch
 
 from dlt.__main__ import main
-from dlt.bench import augmentation, cleaning, growth
+from dlt.bench import augmentation, cleaning, growth, limits
 from dlt.bench.methods import Timing, frame
 from dlt.cleaning.neighbours import exact
+from dlt.harness.config import make_config
 from dlt.harness.datasets import CIFAR_STATISTICS
 from dlt.harness.images import Dataset, DeviceImages, Images
 
@@ -97,3 +100,16 @@ def test_synthetic_clusters_and_their_wrong_labels():
     assert (found.votes(true, cleaning.CLASSES).argmax(1) == true).mean() > 0.9
     assert cleaning._shared(found.rows, found.rows[:, ::-1]) == 1
     assert cleaning._shared(found.rows[:, :2], found.rows[:, 2:]) == 0
+
+
+def test_where_dlt_without_a_rate_ends(tmp_path, monkeypatch, capsys):
+    """The whole command on the smallest of its data, for three epochs."""
+    monkeypatch.setattr(limits, "CASES", {"100 images": ("few.npz", 0.4)})
+    monkeypatch.setattr(limits, "make_config", functools.partial(make_config, epochs=3))
+    monkeypatch.setattr("sys.argv", ["limits", str(tmp_path), "--seeds", "1"])
+    limits.main()
+    table = pandas.read_csv(tmp_path / "limits.csv").set_index("method")
+    assert list(table.index) == ["ce", "dlt-window", "dlt-auto"]
+    assert table["wrong"].between(0.3, 0.45).all()
+    assert table["w"].notna().tolist() == [False, False, True]
+    assert "dlt-auto" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from dlt.harness.datasets import load
 from dlt.harness.errors import InputError
 from dlt.harness.measures import code_version, device_name
 from dlt.harness.records import folder_of, npz_bytes, read_record, write_atomic
-from dlt.harness.sweep import Job, sweep
+from dlt.harness.sweep import Job, default_workers, sweep
 from dlt.harness.training import resolve_device
 
 METHODS = ("ce", "dlt-window", "dlt-auto")
@@ -69,9 +69,11 @@ def main() -> None:
         write_parts(options.folder)
         runs = configs(options.folder, options.seeds)
         store = options.folder / "runs"
-        sweep([*runs.values()], Job(store, "cpu"))
+        failed = sweep([*runs.values()], Job(store, "cpu", default_workers("cpu", [*runs.values()])))
     except InputError as error:
         raise SystemExit(f"error: {error}") from None
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}; the same command tries again")
     about = {"device": device_name(resolve_device("cpu")), "code": code_version()["commit"]}
     rows = []
     for (case, method, seed), config in runs.items():
