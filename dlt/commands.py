@@ -35,8 +35,8 @@ def reproduce(options) -> int:
 
 
 def _profile_and_dataset(options) -> tuple[str, str]:
+    from dlt.harness.devices import resolve_device
     from dlt.harness.settings import first_dataset, resolve_profile
-    from dlt.harness.training import resolve_device
 
     profile = resolve_profile(options.profile, resolve_device(options.device).type)
     return profile, options.dataset or first_dataset(profile)
@@ -226,9 +226,9 @@ def export_noise(options) -> None:
 
 def bench(options) -> None:
     from dlt.bench import methods as stopwatch
+    from dlt.harness.devices import resolve_device
     from dlt.harness.records import RUNS
     from dlt.harness.settings import resolve_profile
-    from dlt.harness.training import resolve_device
 
     if options.repeats < 1:
         raise InputError(f"repeats: {options.repeats} is not at least 1")
@@ -251,9 +251,8 @@ def _bench_more(options) -> None:
     from dlt.bench.augmentation import augmentation
     from dlt.bench.cleaning import cleaning
     from dlt.bench.growth import growth
-    from dlt.harness.measures import device_name
+    from dlt.harness.devices import device_name, resolve_device
     from dlt.harness.records import RUNS, write_atomic
-    from dlt.harness.training import resolve_device
 
     if options.device == "cuda" or options.methods or options.setting or options.profile != "auto":
         raise InputError(f"what: {options.what} is measured on the CPU, without --profile, --methods and --setting")

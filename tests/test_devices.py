@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlt.harness import distributed, sweep, training
+from dlt.harness import devices, distributed, sweep
 from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
 from dlt.harness.records import folder_of, read_record
@@ -89,12 +89,25 @@ def test_each_worker_is_given_its_gpu(monkeypatch, tmp_path, tiny_config):
 def test_one_gpu_of_several(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert training.resolve_device("cuda:1") == torch.device("cuda", 1)
-    assert training.resolve_device("auto") == torch.device("cuda")
+    assert devices.resolve_device("cuda:1") == torch.device("cuda", 1)
+    assert devices.resolve_device("auto") == torch.device("cuda")
     with pytest.raises(InputError, match="device: cuda:2; the GPUs here are cuda:0 to cuda:1"):
-        training.resolve_device("cuda:2")
+        devices.resolve_device("cuda:2")
     with pytest.raises(InputError, match="device: 'gpu' is not auto, cpu, cuda"):
-        training.resolve_device("gpu")
+        devices.resolve_device("gpu")
+
+
+def test_bf16_only_where_the_processor_has_it(tiny_config, tmp_path, monkeypatch):
+    """Elsewhere the run of the same name is in fp32, and its record says so."""
+    found = {}
+    for precision, has in (("bf16", True), ("bf16", False), ("fp32", False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"amx_bf16": has})
+        config, store = tiny_config("ce", precision=precision), tmp_path / str(has)
+        list(train(config, store, "cpu"))
+        record = read_record(folder_of(store, config))
+        found[precision, has] = record.run["precision"], record.epochs()["train_loss"].tolist()
+    assert [used for used, _ in found.values()] == ["bf16", "fp32", "fp32"]
+    assert found["bf16", True] != found["bf16", False] == found["fp32", False]
 
 
 def test_a_run_does_not_go_on_on_another_kind_of_device(tiny_config, tmp_path):

@@ -10,9 +10,10 @@ from sklearn.mixture import GaussianMixture
 import dlt
 from dlt.__main__ import main
 from dlt.harness import records
+from dlt.harness.devices import resolve_device
 from dlt.harness.errors import InputError
 from dlt.harness.run import Run
-from dlt.harness.training import resolve_device, train
+from dlt.harness.training import train
 from dlt.noise_rate import log_odds
 
 

@@ -16,6 +16,7 @@ from dlt.artifact.targets import TARGETS, Target, accuracies
 from dlt.harness import records
 from dlt.harness.config import RunConfig
 from dlt.harness.datasets import data_folder, load
+from dlt.harness.devices import resolve_device
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import HUMAN_FILES
 from dlt.harness.own_code import is_own
@@ -24,7 +25,6 @@ from dlt.harness.records import find_record, folder_of, is_locked
 from dlt.harness.run import noisy_labels
 from dlt.harness.settings import resolve_profile
 from dlt.harness.sweep import Job, default_workers, sweep
-from dlt.harness.training import resolve_device
 
 
 @dataclass(frozen=True)

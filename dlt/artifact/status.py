@@ -7,11 +7,11 @@ from dlt.artifact import costs
 from dlt.artifact.experiments import PICTURE_PROFILES, lacks_human_file, reported_seeds
 from dlt.artifact.targets import TARGETS
 from dlt.harness import records
+from dlt.harness.devices import resolve_device
 from dlt.harness.places import IS_CHECKOUT, shown
 from dlt.harness.records import find_record, folder_of, is_locked, read_record
 from dlt.harness.settings import PROFILES, resolve_profile
 from dlt.harness.sweep import default_workers
-from dlt.harness.training import resolve_device
 
 STATES = ("done", "running", "stopped", "missing")
 USAGE = """

@@ -14,11 +14,11 @@ import numpy as np
 
 from dlt.harness.config import RunConfig, make_config
 from dlt.harness.datasets import load
+from dlt.harness.devices import device_name, resolve_device
 from dlt.harness.errors import InputError
-from dlt.harness.measures import code_version, device_name
+from dlt.harness.measures import code_version
 from dlt.harness.records import folder_of, npz_bytes, read_record, write_atomic
 from dlt.harness.sweep import Job, default_workers, sweep
-from dlt.harness.training import resolve_device
 
 METHODS = ("ce", "dlt-window", "dlt-auto")
 CASES = {  # data and the rate of symmetric noise

@@ -18,8 +18,9 @@ import torch
 from torch.nn import functional as F
 
 from dlt.harness.config import RunConfig, make_config
+from dlt.harness.devices import device_name
 from dlt.harness.errors import InputError
-from dlt.harness.measures import device_name, epoch_measures, peak_mib
+from dlt.harness.measures import epoch_measures, peak_mib
 from dlt.harness.run import Run
 from dlt.harness.settings import first_dataset
 from dlt.harness.training import test_accuracies, train_epoch

@@ -17,9 +17,9 @@ from dlt.cleaning.tables import LISTS, PICTURES
 from dlt.cleaning.truth import true_labels
 from dlt.cleaning.vectors import is_vectors, read_vectors
 from dlt.harness.config import make_config
+from dlt.harness.devices import resolve_device
 from dlt.harness.errors import InputError
 from dlt.harness.settings import first_dataset
-from dlt.harness.training import resolve_device
 
 MOST_VIEWS = 32  # of a picture: they are all in memory
 LEAST_SIDE = 32  # pixels, of an image that a pretrained network can make something of

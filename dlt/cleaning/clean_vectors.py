@@ -23,11 +23,11 @@ from dlt.cleaning.suspects import probabilities
 from dlt.cleaning.truth import beside_the_truth, check_known, truth_in_words
 from dlt.cleaning.vectors import Vectors
 from dlt.harness.config import RunConfig, make_config
+from dlt.harness.devices import resolve_device
 from dlt.harness.errors import RunFailed
 from dlt.harness.features import scale
 from dlt.harness.records import csv_text, find_record, npy_bytes, npz_bytes, write_atomic
 from dlt.harness.sweep import Bar, attempt
-from dlt.harness.training import resolve_device
 
 MOST_TESTED = 500
 MOST_RATE = 0.95  # that Eq. 7 can take

@@ -19,15 +19,15 @@ from dlt.cleaning.clean import Request, clean
 from dlt.cleaning.suspects import fold_parts, out_of_sample
 from dlt.harness.config import ce_config, make_config
 from dlt.harness.datasets import load
+from dlt.harness.devices import device_name, resolve_device
 from dlt.harness.errors import InputError, RunFailed
 from dlt.harness.images import Dataset
 from dlt.harness.label_noise import HUMAN_NOISES
-from dlt.harness.measures import code_version, device_name
+from dlt.harness.measures import code_version
 from dlt.harness.records import npz_bytes, write_atomic
 from dlt.harness.run import noisy_labels
 from dlt.harness.settings import SETTINGS
 from dlt.harness.sweep import Job, default_workers, sweep
-from dlt.harness.training import resolve_device
 
 PLANTED = "symmetric0.2,symmetric0.4,asymmetric0.3"
 FOLDS = 5

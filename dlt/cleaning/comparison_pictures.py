@@ -26,14 +26,14 @@ from dlt.cleaning.comparison import measures, to_markdown
 from dlt.cleaning.comparison_tools import cleanlab, neighbours
 from dlt.harness.config import make_config
 from dlt.harness.datasets import load
+from dlt.harness.devices import device_name, resolve_device
 from dlt.harness.errors import InputError, RunFailed
 from dlt.harness.features import scale
 from dlt.harness.images import Images
-from dlt.harness.measures import code_version, device_name
+from dlt.harness.measures import code_version
 from dlt.harness.records import folder_of, npz_bytes, read_record, write_atomic
 from dlt.harness.run import noisy_labels
 from dlt.harness.sweep import Job, sweep
-from dlt.harness.training import resolve_device
 
 TRAIN, TEST = 100, 20  # pictures of each class of CIFAR-100
 NAME = "human-worse"

@@ -23,12 +23,12 @@ from dlt.cleaning.comparison import measures, to_markdown
 from dlt.cleaning.comparison_tools import RANKINGS, rates
 from dlt.cleaning.vectors import Vectors
 from dlt.harness.datasets import data_folder
+from dlt.harness.devices import device_name, resolve_device
 from dlt.harness.errors import InputError, RunFailed
 from dlt.harness.features import scale
 from dlt.harness.label_noise import asymmetric, symmetric
-from dlt.harness.measures import code_version, device_name
+from dlt.harness.measures import code_version
 from dlt.harness.records import write_atomic
-from dlt.harness.training import resolve_device
 
 TABLES = ("digits", "wine", "breast_cancer")
 PLANTED = (("symmetric", 0.2), ("symmetric", 0.4), ("asymmetric", 0.3), ("symmetric", 0.01), ("none", 0.0))

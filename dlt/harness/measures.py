@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from dlt.harness.devices import device_name
 from dlt.harness.label_noise import NoisyLabels
 from dlt.harness.own_code import is_own
 from dlt.harness.places import IS_CHECKOUT, SOURCE
@@ -119,6 +120,7 @@ def run_json(run, result: dict | None) -> str:
             },
             "device": device_name(run.device),
             "threads": torch.get_num_threads(),
+            "precision": run.precision,
             "code": code_version(),
             "versions": {
                 "python": platform.python_version(),
@@ -129,17 +131,6 @@ def run_json(run, result: dict | None) -> str:
         },
         indent=2,
     )
-
-
-def device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo") as file:
-            model = next(line.split(":")[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"cpu: {model}"
 
 
 @functools.cache

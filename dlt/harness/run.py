@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dlt.hard_samples import adversarial, incomplete
 from dlt.harness.config import NUM_CLASSES, REAL_NOISE, RunConfig, ce_config, clean_ce_config
 from dlt.harness.datasets import data_folder, load
+from dlt.harness.devices import has_bf16
 from dlt.harness.distributed import Parallel
 from dlt.harness.errors import InputError
 from dlt.harness.images import Dataset
@@ -54,6 +55,7 @@ class Run:
 
     def __init__(self, config: RunConfig, device: torch.device, data_dir: str | None = None, store: Path | None = None):
         self.config, self.setting, self.device, self.store = config, config.setting, device, store
+        self.precision = self.setting.precision if has_bf16(device) else "fp32"
         self.examples: dict[str, np.ndarray] = {}  # images for the record
         dataset = load(config.dataset, config.profile, data_dir)
         self.noisy_labels = noisy_labels(dataset, config, data_dir)
@@ -183,7 +185,7 @@ class Run:
         return self._forward(module, images)
 
     def _forward(self, module: nn.Module, images: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.setting.precision == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = module(images)
         return logits.float()
 

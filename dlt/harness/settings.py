@@ -19,7 +19,7 @@ class Setting:
     learning_rate: float
     early_epoch: int  # whose losses Section 3.2 compares with those of the last epoch: 30 of 300
     compile: bool = False  # whether DLT's and DivideMix's steps are compiled to one graph
-    precision: str = "fp32"  # of convolutions and matrix products; losses and thresholds are always fp32
+    precision: str = "fp32"  # of convolutions and matrix products, "bf16" where the device has it; losses are fp32
     threads: int | None = None  # CPU threads of a run; they decide the last bits, so they are part of it
     momentum: float = 0.9
     weight_decay: float = 5e-4

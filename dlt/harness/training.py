@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import io
 import json
-import re
 import shutil
 import time
 from collections import defaultdict
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from dlt.harness import distributed, records
 from dlt.harness.config import RunConfig
+from dlt.harness.devices import resolve_device
 from dlt.harness.errors import InputError
 from dlt.harness.measures import epoch_measures, run_json, summary
 from dlt.harness.method import Method, load_method
@@ -24,22 +24,6 @@ from dlt.harness.own_code import is_own, line_of, sha256_of_file
 from dlt.harness.own_noise import load_noise
 from dlt.harness.run import EVALUATION_BATCH, Run
 from dlt.harness.user_errors import TRACEBACK, in_one_line
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device for "auto", "cpu", "cuda" or "cuda:1"; InputError when the one asked for is not there."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise InputError(f"device: {name!r} is not auto, cpu, cuda, or one GPU of several, cuda:1")
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise InputError(f"device: {name} was asked for, and torch sees no CUDA device here; use cpu or auto")
-    if distributed.size() > 1:
-        return distributed.own_gpu()
-    device = torch.device("cuda" if name == "auto" else name)
-    if device.index is not None and device.index >= torch.cuda.device_count():
-        raise InputError(f"device: {name}; the GPUs here are cuda:0 to cuda:{torch.cuda.device_count() - 1}")
-    return device
 
 
 def train(
