@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from baselines.dividemix import CoDivideBatch
-from baselines.pes import class_weights
+from baselines.mixmatch import class_weights
 from dlt.harness.config import make_config
 from dlt.harness.networks import evaluating, without_head
 from dlt.harness.run import Run
