@@ -181,15 +181,15 @@ def test_overview_runs_nothing(stores, capsys):
 
 
 def test_verify_names_what_is_wrong(stores, tiny_config, monkeypatch, capsys):
-    for seed in (1, 2, 3):
-        for _ in train(tiny_config("ce", seed=seed), records.RUNS, "cpu"):
-            pass
+    for method, seed in (("ce", 1), ("ce", 2), ("sce", 3)):
+        list(train(tiny_config(method, seed=seed), records.RUNS, "cpu"))
     assert shipping.ship(records.RUNS, records.CHECKPOINTS, "digits") == 3
     first, second, third = sorted((records.CHECKPOINTS / "digits").iterdir())
     monkeypatch.setattr(shipping, "headline_runs", lambda: {second.name, third.name})
     (records.RUNS / "digits" / third.name / "epochs.csv").write_text("measured otherwise")
     assert shipping.ship(records.RUNS, records.CHECKPOINTS, "digits") == 0
     assert [(f / "weights.safetensors").exists() for f in (first, second, third)] == [False, True, False]
+    assert [(f / "losses.npz").exists() for f in (first, second, third)] == [True, True, False]
     assert shipping.verify(records.CHECKPOINTS) == []
     text = (first / "epochs.csv").read_text()
     (first / "epochs.csv").write_text(text.replace("0.02", "0.03", 1))

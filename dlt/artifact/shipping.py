@@ -5,12 +5,13 @@ import json
 import shutil
 from pathlib import Path
 
-from dlt.harness.config import make_config
+from dlt.harness.config import RunConfig, make_config
 from dlt.harness.errors import InputError
 from dlt.harness.records import read_record, write_atomic
 from dlt.harness.settings import first_dataset
 
-SHIPPED_FILES = ("run.json", "epochs.csv", "timing.csv", "losses.npz")
+SHIPPED_FILES = ("run.json", "epochs.csv", "timing.csv")
+LOSSES = "losses.npz"  # of runs that a figure draws or a rate is estimated from
 WEIGHTS = "weights.safetensors"  # of the headline runs alone: together all would be a hundred times as large
 MANIFEST = "MANIFEST.json"
 
@@ -24,9 +25,14 @@ def headline_runs() -> set[str]:
     }
 
 
+def has_losses(config: RunConfig) -> bool:
+    """Whether a run's per-sample losses are shipped: those of the first seed, which is drawn, and of CE."""
+    return config.seed == 1 or config.method == "ce"
+
+
 def manifest(store: Path) -> dict[str, str]:
     """The sha256 of every file of every record in `store`, by path inside it."""
-    files = sorted(path for name in (*SHIPPED_FILES, WEIGHTS) for path in store.glob(f"*/*/{name}"))
+    files = sorted(path for name in (*SHIPPED_FILES, LOSSES, WEIGHTS) for path in store.glob(f"*/*/{name}"))
     return {path.relative_to(store).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -38,11 +44,11 @@ def ship(runs: Path, store: Path, profile: str) -> int:
     new, headlines = 0, headline_runs()
     for folder in sorted((runs / profile).glob("*/")):
         target = store / profile / folder.name
-        if read_record(folder) is None:
+        if (record := read_record(folder)) is None:
             continue
         if read_record(target) is None:
             target.mkdir(parents=True, exist_ok=True)
-            for name in SHIPPED_FILES:
+            for name in (*SHIPPED_FILES, *([LOSSES] if has_losses(record.config) else [])):
                 shutil.copyfile(folder / name, target / name)
             new += 1
         same = (folder / "epochs.csv").read_bytes() == (target / "epochs.csv").read_bytes()
