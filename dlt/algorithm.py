@@ -34,6 +34,8 @@ class DLT(Method):
     noisy_loss = staticmethod(noisy_loss)  # L_noisy of Eq. 6
     trained = 0
     """The network that learns; network 0 judges [4], pseudo-labels [19, 20] and predicts: here the same one."""
+    passes = 1
+    """Over the rows, in an epoch after warm-up."""
 
     @dataclass(frozen=True)
     class Config:
@@ -120,7 +122,7 @@ class DLT(Method):
     def __init__(self, config, run):
         super().__init__(config, run)
         self.threshold = SlideWindow(config.window) if config.strategy == "window" else LastEpoch()
-        self.step = run.compiled(self._step)
+        self.judge, self.step = run.compiled(self._detection_losses), run.compiled(self._step)
         self.lambda_n = config.noisy_weight
         if self.lambda_n is None:
             self.lambda_n = noisy_weight_for(run.num_classes, run.config.noise, run.assumed_rate, run.config.dataset)
@@ -161,25 +163,28 @@ class DLT(Method):
         """[4, 9-22] One step of DLT after warm-up: what it needs is drawn, what it found is noted."""
         run, config = self.run, self.config
         tau = self.threshold.threshold(self.q)
-        images = self._detection_images(index)
+        losses = self._judging_losses(index)
         views = torch.cat([run.augmented(index) for _ in range(config.views)])
         keys = torch.rand((2, len(views)), generator=run.generator("mixup partners"), device=views.device)
         weight = run.numpy_generator("mixup weight").beta(config.mixup_alpha, config.mixup_alpha)
         weights = run.scalars(max(weight, 1 - weight), self._ramped_lambda_n())
-        loss, losses, clean, pseudo_labels = self.step(images, views, run.labels[index], tau, keys, *weights)
+        loss, clean, pseudo_labels = self.step(losses, views, run.labels[index], tau, keys, *weights)
         self.threshold.record(losses)
         self.taus.append(tau)
         run.record(index, losses, clean, pseudo_labels.argmax(1))
         self.steps += 1
         return loss
 
-    def _step(self, images, views, labels, tau, keys, weight, lambda_n) -> tuple[Tensor, ...]:
-        """The loss L of Eq. 6; the detection losses, which are <= tau, and the pseudo-labels (B, C).
+    def _judging_losses(self, index: Tensor) -> Tensor:
+        """[4] The losses (B,) that tau is compared with."""
+        return self.judge(self._detection_images(index), self.run.labels[index])
+
+    def _step(self, losses, views, labels, tau, keys, weight, lambda_n) -> tuple[Tensor, ...]:
+        """The loss L of Eq. 6; which `losses` are <= tau, and the pseudo-labels (B, C).
 
         No draw, no index that depends on the split, no wait for the device: one graph serves every batch.
         """
         run, config = self.run, self.config
-        losses = self._detection_losses(images, labels)
         kept = losses <= tau
         pseudo_labels = self._pseudo_labels(views)
         one_hot = F.one_hot(labels, run.num_classes).to(views.dtype)
@@ -191,7 +196,7 @@ class DLT(Method):
         targets = mixup(targets, partners, weight)
         noisy = self.noisy_loss(logits, targets, ~clean)
         loss = clean_loss(logits, targets, clean) + lambda_n.float() * noisy
-        return loss + config.regularizer_weight * prior_regularizer(logits.softmax(1)), losses, kept, pseudo_labels
+        return loss + config.regularizer_weight * prior_regularizer(logits.softmax(1)), kept, pseudo_labels
 
     @torch.no_grad()
     def _pseudo_labels(self, views: Tensor) -> Tensor:
@@ -214,7 +219,7 @@ class DLT(Method):
         config = self.config
         if not config.ramp_epochs:
             return self.lambda_n
-        epochs = self.run.epoch - 1 - config.warmup_epochs + self.steps / self.run.steps_per_epoch
+        epochs = self.run.epoch - 1 - config.warmup_epochs + self.steps / (self.passes * self.run.steps_per_epoch)
         return self.lambda_n * min(epochs / config.ramp_epochs, 1.0)
 
     def metrics(self) -> dict:

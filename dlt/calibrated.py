@@ -6,6 +6,9 @@ whose accuracy swings from epoch to epoch while the learning rate is high. Here
 a teacher, the average of the network's weights over the steps, judges [4], pseudo-labels [19, 20] and predicts. It
 pseudo-labels in training mode, so that its running statistics are its own, of unmixed views;
 
+an epoch is two passes of one view (K = 1) in place of one pass of two: as much work, twice as many steps. The first
+judges, the second takes its losses;
+
 w is estimated anew before every epoch from the teacher's detection losses of the last epochs, by the rule of
 `estimate_from_margins`. Where w is known better, as from nearest neighbours in a space of good features,
 `rate = "assumed"` leaves it at that.
@@ -37,6 +40,9 @@ class CalibratedDLT(DLT):
 
     @dataclass(frozen=True)
     class Config(DLT.Config):
+        views: int = 1
+        passes: int = 2
+        """Over the rows, in an epoch after warm-up."""
         average: float = 0.99
         """The share that the teacher keeps of its weights at a step; 0: it is the network itself."""
         rate: str = "epochs"
@@ -51,7 +57,8 @@ class CalibratedDLT(DLT):
         defaults = super().setting_defaults(run_config)
         if run_config.profile == "features":
             own = {"noisy_loss": "cross-entropy", "noisy_weight": 0.1, "mixup_alpha": 1.0, "partners": "union"}
-            return defaults | own | {"rate": "assumed", "average": 0.95}  # few steps an epoch
+            own |= {"rate": "assumed", "average": 0.95, "views": 2, "passes": 1}  # few steps an epoch
+            return defaults | own
         return defaults | {"noisy_weight": None}  # that of the estimate, epoch by epoch
 
     @classmethod
@@ -62,11 +69,21 @@ class CalibratedDLT(DLT):
                 raise ValueError(f"{name}: {getattr(config, name)!r} is not one of {', '.join(values)}")
         if not 0 <= config.average < 1:
             raise ValueError(f"average: {config.average} is outside [0, 1)")
-        if config.rate_epochs < 1:
-            raise ValueError(f"rate_epochs: {config.rate_epochs} is not at least 1")
+        for name in ("rate_epochs", "passes"):
+            if getattr(config, name) < 1:
+                raise ValueError(f"{name}: {getattr(config, name)} is not at least 1")
+
+    @classmethod
+    def epoch_cost(cls, epoch: int, run_config) -> float:
+        """Detection 1/3, K pseudo-label forwards of 1/3 and K training views of 1 a pass: 3.0 for two passes, K = 1."""
+        config = cls.Config(**run_config.method_config)
+        if epoch <= config.warmup_epochs:
+            return super().epoch_cost(epoch, run_config)
+        return (1 + 4 * config.views * config.passes) / 3
 
     def __init__(self, config, run):
         super().__init__(config, run)
+        self.passes = config.passes
         self.noisy_loss = NOISY_LOSSES[config.noisy_loss]
         teacher, network = run.networks
         teacher.load_state_dict(network.state_dict())
@@ -91,8 +108,16 @@ class CalibratedDLT(DLT):
         return estimate_from_mean_margins(np.nanmean(log_odds(losses[:, seen]), axis=0)).rate
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        for batch in super().batches(epoch):
-            yield Batch(batch.index, self.trained)
+        for done in range(self.passes if epoch > self.config.warmup_epochs else 1):
+            self.judged = done > 0
+            for batch in super().batches(epoch):
+                yield Batch(batch.index, self.trained)
+
+    def _judging_losses(self, index: Tensor) -> Tensor:
+        """Those of the first pass, in every pass."""
+        if self.judged:
+            return self.recent[self.run.epoch % len(self.recent), index]
+        return super()._judging_losses(index)
 
     def loss(self, batch: Batch) -> Tensor:
         self._average()

@@ -213,22 +213,27 @@ def counting(graphs):
     return lambda graph, inputs: graphs.append(graph) or graph.forward
 
 
-def test_a_step_compiles_to_one_graph(tiny_config):
+def test_judging_and_a_step_compile_to_one_graph_each(tiny_config):
     """Whatever the split: `compiled` asks for fullgraph and fixed shapes. The eager backend needs no compiler."""
     run = Run(tiny_config("dlt-window"), CPU)
     train_epoch(run, 1)
     begin_epoch(run, 2)
     graphs = []
-    step = torch.compile(run.method._step, fullgraph=True, dynamic=False, backend=counting(graphs))
+    judge, step = (
+        torch.compile(part, fullgraph=True, dynamic=False, backend=counting(graphs))
+        for part in (run.method._detection_losses, run.method._step)
+    )
     index = torch.arange(40)
-    images, views = run.plain(index), torch.cat([run.augmented(index) for _ in range(2)])
+    losses = run.method._detection_losses(run.plain(index), run.labels[index])
+    torch.testing.assert_close(judge(run.plain(index), run.labels[index]), losses)
+    views = torch.cat([run.augmented(index) for _ in range(2)])
     keys = torch.rand(2, 80, generator=torch.Generator().manual_seed(0))
     for tau, weight in ((1.4, 0.0), (-1.0, 5.0), (torch.inf, 25.0)):
         before = {name: value.clone() for name, value in run.networks[0].state_dict().items()}
-        arguments = (images, views, run.labels[index], torch.tensor(tau), keys, *run.scalars(0.7, weight))
+        arguments = (losses, views, run.labels[index], torch.tensor(tau), keys, *run.scalars(0.7, weight))
         expected = run.method._step(*arguments)
         run.networks[0].load_state_dict(before)
         for got, value in zip(step(*arguments), expected, strict=True):
             torch.testing.assert_close(got, value)
-    assert len(graphs) == 1
+    assert len(graphs) == 2
     assert run.networks[0].training

@@ -86,6 +86,25 @@ def test_without_an_average_the_teacher_is_the_network(tiny_config):
     assert torch.equal(run.networks[0].linear.weight, run.networks[1].linear.weight)
 
 
+def test_the_second_pass_is_judged_by_the_losses_of_the_first(tiny_config):
+    run = Run(tiny_config("dlt-auto"), CPU)
+    train_epoch(run, 1)
+    run.begin_epoch(2)
+    run.method.start_epoch(2)
+    batches, losses = list(run.method.batches(2)), {}
+    half = len(batches) // 2
+    assert [sorted(torch.cat([b.index for b in part]).tolist()) for part in (batches[:half], batches[half:])] == (
+        [list(range(len(run.labels)))] * 2
+    )
+    for i, batch in enumerate(run.method.batches(2)):
+        run.method.loss(batch).backward()
+        run.optimizers[batch.network].step()
+        found = dict(zip(batch.index.tolist(), run.observed.losses[batch.index].tolist(), strict=True))
+        losses.update(found) if i < half else None
+        assert {row: losses[row] for row in found} == found
+    assert len(losses) == len(run.labels)
+
+
 def test_it_costs_what_dlt_costs(tiny_config):
     assert tiny_config("dlt-auto").cost == tiny_config("dlt-window").cost
 

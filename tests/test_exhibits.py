@@ -156,13 +156,13 @@ def test_the_cost_figure_has_work_and_front(write_run, tmp_path):
 
 
 def test_the_parts_are_what_they_say(tmp_path):
-    """Each alone, both, and what each differs by; of w what the run found."""
-    runs = parts.runs("digits", 1)
-    options = [(run.method, run.method_config.get("average"), run.method_config.get("rate")) for run in runs.values()]
-    both, teacher, anew = ("dlt-auto", 0.99, "epochs"), ("dlt-auto", 0.99, "assumed"), ("dlt-auto", 0.0, "epochs")
-    assert options == 4 * [("dlt-window", None, None), anew, teacher, both]
+    """Each alone, all, and what each differs by; of w what the run found."""
+    names = ("average", "rate", "views", "passes")
+    options = [tuple(map(run.method_config.get, names)) for run in parts.runs("digits", 1).values()]
+    papers, anew, teacher = (None, None, 2, None), (0.0, "epochs", 2, 1), (0.99, "assumed", 2, 1)
+    assert options == 4 * [papers, anew, teacher, (0.0, "assumed", 1, 2), (0.99, "epochs", 1, 2)]
     frame = parts.collect_parts("digits", [1], [tmp_path])
-    assert (len(frame), frame["n"].sum()) == (16, 0)
+    assert (len(frame), frame["n"].sum()) == (20, 0)
 
 
 @pytest.mark.parametrize("exhibit", EXHIBITS)
