@@ -4,15 +4,13 @@ import torch
 
 from dlt.cleaning import clean_vectors as of_vectors
 from dlt.cleaning import from_scratch
-from dlt.cleaning.apply_source import data_hash
 from dlt.cleaning.backbones import AUTO, Backbone, load_backbone
 from dlt.cleaning.clean_vectors import clean_vectors
-from dlt.cleaning.embedding import embed
+from dlt.cleaning.embedding import embedded_request
 from dlt.cleaning.finetuning import clean_finetuned
 from dlt.cleaning.from_scratch import clean_from_scratch
-from dlt.cleaning.listing import list_pictures
 from dlt.cleaning.pictures import side_of
-from dlt.cleaning.request import Request, check_output, left_out, mark_output
+from dlt.cleaning.request import Request, check_output, mark_output
 from dlt.cleaning.tables import LISTS, PICTURES
 from dlt.cleaning.truth import true_labels
 from dlt.cleaning.vectors import is_vectors, read_vectors
@@ -77,15 +75,7 @@ def _backbone(request: Request, device: torch.device, say) -> Backbone | None:
 def _clean_embedded(request: Request, backbone: Backbone, say) -> dict:
     settings = request.settings or {}
     make_config("features", first_dataset("features"), "dlt-auto", "none", seed=request.seed, **settings)
-    known = true_labels(request.path, request.clean_label, request.id_column)
-    check_output(request)
-    listed = list_pictures(request.path, request.label, request.id_column, request.picture_column)
-    sha256 = data_hash(request.path, request.label, request.id_column)
-    say(f"{len(listed)} pictures, embedded by {backbone.name}")
-    mark_output(request)
-    vectors = embed(listed, backbone, request.views, request.output / "embeddings", sha256)
-    if listed.skipped:
-        say(left_out(listed.skipped))
+    vectors, known = embedded_request(request, backbone, say, f"embedded by {backbone.name}")
     return clean_vectors(vectors, request.output, request.device, request.seed, settings, say, known)
 
 

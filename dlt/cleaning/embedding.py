@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dlt.cleaning.apply_source import data_hash
 from dlt.cleaning.backbones import Backbone
-from dlt.cleaning.listing import Listed, Shown, check_enough, in_a_line, readable
+from dlt.cleaning.listing import Listed, Shown, check_enough, in_a_line, list_pictures, readable
+from dlt.cleaning.request import Request, check_output, left_out, mark_output
+from dlt.cleaning.truth import true_labels
 from dlt.cleaning.vectors import Vectors
 from dlt.harness.errors import InputError
 from dlt.harness.records import npz_bytes, write_atomic
@@ -21,6 +24,23 @@ from dlt.harness.records import npz_bytes, write_atomic
 PIECE = 256  # pictures of a file of embeddings
 BATCH = 32  # pictures at a time in the network
 LEAST_PART = 0.5  # of a picture in an augmented view
+
+
+def embedded_request(request: Request, backbone: Backbone, say, doing: str) -> tuple[Vectors, dict | None]:
+    """The pictures of a request as vectors, and those of their labels that are known to be true.
+
+    `doing` ends the line that says what comes. All that is asked for is checked before anything is written.
+    """
+    known = true_labels(request.path, request.clean_label, request.id_column)
+    check_output(request)
+    listed = list_pictures(request.path, request.label, request.id_column, request.picture_column)
+    sha256 = data_hash(request.path, request.label, request.id_column)
+    say(f"{len(listed)} pictures, {doing}")
+    mark_output(request)
+    vectors = embed(listed, backbone, request.views, request.output / "embeddings", sha256)
+    if listed.skipped:
+        say(left_out(listed.skipped))
+    return vectors, known
 
 
 def embed(listed: Listed, backbone: Backbone, views: int, folder: Path, data_sha256: str) -> Vectors:

@@ -17,15 +17,13 @@ import torch
 from torch import nn
 
 from dlt.artifact.printing import counted
-from dlt.cleaning.apply_source import data_hash
 from dlt.cleaning.backbones import Backbone
 from dlt.cleaning.clean_vectors import MOST_RATE, MOST_TESTED, judge, train
-from dlt.cleaning.embedding import embed
+from dlt.cleaning.embedding import embedded_request
 from dlt.cleaning.from_scratch import MOST_THREADS
-from dlt.cleaning.listing import list_pictures
 from dlt.cleaning.neighbours import nearest
-from dlt.cleaning.request import Request, check_output, left_out, mark_output
-from dlt.cleaning.truth import check_known, true_labels
+from dlt.cleaning.request import Request
+from dlt.cleaning.truth import check_known
 from dlt.cleaning.vectors import Vectors
 from dlt.harness.config import RunConfig, make_config
 from dlt.harness.errors import InputError
@@ -53,15 +51,7 @@ def clean_finetuned(request: Request, backbone: Backbone, device: torch.device, 
     own = {"precision": "fp32", "threads": min(core_count(), MOST_THREADS)} if device.type == "cpu" else {}
     settings = own | {"network": backbone.start.network} | (request.settings or {})
     recipe = make_config("paper", "clothing1m", METHOD, "none", seed=request.seed, **settings)
-    known = true_labels(request.path, request.clean_label, request.id_column)
-    check_output(request)
-    listed = list_pictures(request.path, request.label, request.id_column, request.picture_column)
-    sha256 = data_hash(request.path, request.label, request.id_column)
-    say(f"{len(listed)} pictures, {backbone.name} is trained on them")
-    mark_output(request)
-    vectors = embed(listed, backbone, 0, request.output / "embeddings", sha256)
-    if listed.skipped:
-        say(left_out(listed.skipped))
+    vectors, known = embedded_request(request, backbone, say, f"{backbone.name} is trained on them")
     check_known(known, vectors.class_names)
     config = _config(vectors, backbone, recipe, request.output, say)
     store = request.output / "runs"
