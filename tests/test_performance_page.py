@@ -44,6 +44,15 @@ def test_methods_over_their_cost_model(method, start):
     assert cells(start)[1:] == expected
 
 
+@pytest.mark.parametrize("method", ["ce", "dlt-window", "dlt-auto", "dividemix"])
+def test_without_a_rate(method):
+    expected = []
+    for name, digits in (("digits-auto", 3), ("mini-bf16", 2)):
+        table = read(name).set_index("what")
+        expected += [spread(table.loc[method], digits), f"{table.seconds[method] / table.seconds['ce']:.2f}"]
+    assert cells(f"`{method}`")[1:] == expected
+
+
 def test_shares_of_an_epoch():
     for what, start in (("augmentation (2 views)", "augmentation, 2 views"), ("detection", "detection")):
         shares = [float(read(profile).set_index("what").loc[what, "share"]) for profile in ("digits", "mini")]

@@ -279,7 +279,7 @@ def test_clothing1m_has_no_stand_in(profile, tmp_path):
     assert "`./reproduce.sh table3 --profile paper` runs Clothing1M, for which nothing stands in here." in text
     assert f"--profile {profile}" not in text
     assert "Results of other methods are copied from the original papers" in text
-    assert "Meta-Learning is not implemented, only quoted." in text
+    assert "Meta-Learning (MLNT) runs on small data only, in `beyond`: here it is quoted." in text
 
 
 def test_clothing1m_beside_the_paper(write_run, tmp_path):
