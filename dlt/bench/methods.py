@@ -92,7 +92,7 @@ def bench(
         "profile": profile,
         "network": first.setting.network,
         "batch": first.setting.batch_size,
-        "precision": first.setting.precision,
+        "precision": first.precision,
         "threads": torch.get_num_threads(),
         "device": device_name(device),
         "torch": torch.__version__,

@@ -39,6 +39,6 @@ def device_name(device: torch.device) -> str:
 def has_bf16(device: torch.device) -> bool:
     """Whether bf16 saves time on `device`: on a GPU, and on a CPU with matrix units (AMX).
 
-    Other CPUs emulate it, ten times slower than their fp32 where they have AVX2 only.
+    Other CPUs emulate it, slower than their fp32.
     """
     return device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
