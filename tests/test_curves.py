@@ -4,7 +4,8 @@ import pandas
 import pytest
 from handmade import CLOTHING, SMALL, SYM
 
-from dlt.artifact.curves import accuracy_curves, collect_curves
+from dlt.artifact.curves import Panel, accuracy_curves, collect_curves, draw_panels
+from dlt.artifact.drawing import new_figure, styles_of
 from dlt.artifact.experiments import TABLES
 from dlt.harness.errors import InputError
 from dlt.harness.records import csv_text, folder_of
@@ -36,6 +37,16 @@ def test_curves_are_drawn_and_their_numbers_written(frame, tmp_path):
         "max": 64.0,
         "n": 3,
     }
+
+
+def test_what_is_drawn_is_the_mean_error_also_where_a_run_has_none():
+    """On a log scale: not the mean of logarithms, which no error at all would make endless."""
+    seeds = {1: (60.0, 100.0), 2: (80.0, 90.0)}
+    rows = [("ce", seed, epoch, value) for seed, values in seeds.items() for epoch, value in enumerate(values, 1)]
+    runs = pandas.DataFrame(rows, columns=["method", "seed", "epoch", "accuracy"])
+    with new_figure(4, 4) as figure:
+        draw_panels(figure, [Panel("", runs, 1)], styles_of(["ce"]))
+        assert figure.axes[0].lines[0].get_ydata().tolist() == [30.0, 5.0]
 
 
 @pytest.mark.parametrize("name", ["table2", "table3", "table4"])
