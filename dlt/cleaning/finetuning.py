@@ -47,8 +47,8 @@ def clean_finetuned(request: Request, backbone: Backbone, device: torch.device, 
         raise InputError(f"finetune: it reads pictures from files, and {request.path} is an archive; give a folder")
     if "network" in (request.settings or {}):
         raise InputError(f"setting: network: what is trained is the backbone, {backbone.name}")
-    # As from scratch: on a CPU all cores, whose number is part of a run.
-    own = {"threads": min(core_count(), MOST_THREADS)} if device.type == "cpu" else {}
+    # As from scratch: on a CPU all cores, whose number is part of a run; and bf16 is slow on most.
+    own = {"precision": "fp32", "threads": min(core_count(), MOST_THREADS)} if device.type == "cpu" else {}
     settings = own | {"network": backbone.start.network} | (request.settings or {})
     recipe = make_config("paper", "clothing1m", METHOD, "none", seed=request.seed, **settings)
     vectors, known = embedded_request(request, backbone, say, f"{backbone.name} is trained on them")
