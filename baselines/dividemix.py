@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from dlt.harness.method import Batch, Method
 from dlt.harness.networks import evaluating
-from dlt.semisupervised import MIXUP_ALPHAS, mixup, noisy_weight_for, prior_regularizer, sharpen
+from dlt.semisupervised import MIXUP_ALPHAS, mixup, noisy_weight_for, prior_regularizer, ramp, sharpen
 from dlt.threshold import LastEpoch, selection_proportion
 
 HISTORY = 5  # epochs whose losses are averaged at a noise rate of 0.9, where every epoch has all rows
@@ -222,8 +222,7 @@ class DivideMix(Method):
     def unlabelled_weight(self, progress: float) -> float:
         """lambda_u at this step of the epoch."""
         config = self.config
-        epochs = self.run.epoch - 1 - config.warmup_epochs + progress
-        return config.unlabelled_weight * min(epochs / config.ramp_epochs if config.ramp_epochs else 1.0, 1.0)
+        return config.unlabelled_weight * ramp(self.run.epoch - 1 - config.warmup_epochs + progress, config.ramp_epochs)
 
     # ------------------------------------------------------------------ records
     def metrics(self) -> dict:

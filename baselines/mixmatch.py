@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from baselines.dividemix import CoDivideBatch
 from dlt.harness.method import Batch, Method
-from dlt.semisupervised import mixup, sharpen
+from dlt.semisupervised import mixup, ramp, sharpen
 
 
 def class_weights(counts: Tensor) -> Tensor:
@@ -97,9 +97,8 @@ class MixMatch(Method):
         targets = mixup(targets, partners, weight)
         loss = -(self.weights * targets[:count] * logits[:count].log_softmax(1)).sum() / max(count, 1)
         if len(batch.unlabelled):
-            epochs = run.epoch - 1 - config.warmup_epochs + batch.progress
-            ramp = min(epochs / config.ramp_epochs, 1.0) if config.ramp_epochs else 1.0
-            lambda_t = config.unlabelled_weight * ramp
+            ramped = ramp(run.epoch - 1 - config.warmup_epochs + batch.progress, config.ramp_epochs)
+            lambda_t = config.unlabelled_weight * ramped
             loss = loss + lambda_t * (logits[count:].softmax(1) - targets[count:]).square().mean()
         return loss
 

@@ -23,6 +23,7 @@ from dlt.semisupervised import (
     noisy_loss,
     noisy_weight_for,
     prior_regularizer,
+    ramp,
     sharpen,
 )
 from dlt.threshold import LastEpoch, SlideWindow, selection_proportion
@@ -215,12 +216,9 @@ class DLT(Method):
         return contextlib.nullcontext() if moving else batch_statistics(self.run.networks[0])
 
     def _ramped_lambda_n(self) -> float:
-        """lambda_n at this step: it grows linearly over `ramp_epochs` from the end of warm-up on."""
-        config = self.config
-        if not config.ramp_epochs:
-            return self.lambda_n
-        epochs = self.run.epoch - 1 - config.warmup_epochs + self.steps / (self.passes * self.run.steps_per_epoch)
-        return self.lambda_n * min(epochs / config.ramp_epochs, 1.0)
+        """lambda_n at this step."""
+        done = self.steps / (self.passes * self.run.steps_per_epoch)
+        return self.lambda_n * ramp(self.run.epoch - 1 - self.config.warmup_epochs + done, self.config.ramp_epochs)
 
     def metrics(self) -> dict:
         threshold = torch.stack(self.taus).mean() if self.taus else float("nan")

@@ -33,6 +33,11 @@ def noisy_weight_for(num_classes: int, noise: str, noise_rate: float, dataset: s
     return low if noise_rate < 0.3 else high
 
 
+def ramp(epochs: float, ramp_epochs: int) -> float:
+    """What share of lambda_n, or lambda_u, holds `epochs` after warm-up: it grows linearly over `ramp_epochs`; 0: 1."""
+    return min(epochs / ramp_epochs, 1.0) if ramp_epochs else 1.0
+
+
 def sharpen(probabilities, temperature: float):
     """Eq. 4: (..., C) probabilities raised to 1/T and normalised again; NumPy or torch."""
     powers = probabilities ** (1 / temperature)
