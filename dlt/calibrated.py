@@ -45,6 +45,9 @@ class CalibratedDLT(DLT):
         """Over the rows, in an epoch after warm-up."""
         average: float = 0.99
         """The share that the teacher keeps of its weights at a step; 0: it is the network itself."""
+        average_warmup: int = 10
+        """At most (1 + t) / (average_warmup + t) is kept at step t, so that a short training does not end with much
+        of the weights that it began with; 1: no bound."""
         rate: str = "epochs"
         """w of Eq. 7: from the losses of the last "epochs", or the "assumed" one, as in the paper."""
         rate_epochs: int = 5
@@ -57,9 +60,17 @@ class CalibratedDLT(DLT):
         defaults = super().setting_defaults(run_config)
         if run_config.profile == "features":
             own = {"noisy_loss": "cross-entropy", "noisy_weight": 0.1, "mixup_alpha": 1.0, "partners": "union"}
-            own |= {"rate": "assumed", "average": 0.95, "views": 2, "passes": 1}  # few steps an epoch
+            own |= {
+                "rate": "assumed",
+                "average": 0.95,
+                "average_warmup": 1,
+                "views": 2,
+                "passes": 1,
+            }  # few steps an epoch
             return defaults | own
-        return defaults | {"noisy_weight": None}  # that of the estimate, epoch by epoch
+        # A third of T_grad: labels that an estimate calls wrong need not be learnt in between.
+        # lambda_n is that of the estimate, epoch by epoch.
+        return defaults | {"decay_epochs": max(1, run_config.schedule.decay_epochs // 3), "noisy_weight": None}
 
     @classmethod
     def check(cls, run_config, config) -> None:
@@ -69,7 +80,7 @@ class CalibratedDLT(DLT):
                 raise ValueError(f"{name}: {getattr(config, name)!r} is not one of {', '.join(values)}")
         if not 0 <= config.average < 1:
             raise ValueError(f"average: {config.average} is outside [0, 1)")
-        for name in ("rate_epochs", "passes"):
+        for name in ("average_warmup", "rate_epochs", "passes"):
             if getattr(config, name) < 1:
                 raise ValueError(f"{name}: {getattr(config, name)} is not at least 1")
 
@@ -88,6 +99,7 @@ class CalibratedDLT(DLT):
         teacher, network = run.networks
         teacher.load_state_dict(network.state_dict())
         teacher.requires_grad_(False)
+        self.t = 0  # steps so far
         self.w = run.assumed_rate if config.rate == "assumed" else 0.0  # until warm-up is over
         # Detection losses (epochs, N) of the last epochs, in turn; NaN where there is none yet.
         self.recent = torch.full((config.rate_epochs, len(run.labels)), torch.nan, device=run.device)
@@ -130,8 +142,10 @@ class CalibratedDLT(DLT):
     def _average(self) -> None:
         """The teacher moves towards the network that the last step left; its running statistics are its own."""
         teacher, network = self.run.networks
+        share = min(self.config.average, (1 + self.t) / (self.config.average_warmup + self.t))
+        self.t += 1
         for kept, new in zip(teacher.parameters(), network.parameters(), strict=True):
-            kept.lerp_(new, 1 - self.config.average)
+            kept.lerp_(new, 1 - share)
         if self.run.epoch <= self.config.warmup_epochs:  # whose views are unmixed
             for kept, new in zip(teacher.buffers(), network.buffers(), strict=True):
                 kept.copy_(new)
@@ -140,8 +154,8 @@ class CalibratedDLT(DLT):
         return super().metrics() | {"w": self.w}
 
     def state(self) -> dict:
-        return super().state() | {"recent": self.recent, "w": self.w}
+        return super().state() | {"recent": self.recent, "w": self.w, "t": self.t}
 
     def load_state(self, state: dict) -> None:
         super().load_state(state)
-        self.recent, self.w = state["recent"], state["w"]
+        self.recent, self.w, self.t = state["recent"], state["w"], state["t"]

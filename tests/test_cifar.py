@@ -110,8 +110,7 @@ def test_a_download_that_is_interrupted_starts_over(small_cifar, monkeypatch):
 
 
 def test_mini_is_the_first_images_of_each_class_in_the_original_order(small_cifar, monkeypatch):
-    monkeypatch.setattr(datasets, "MINI_TRAIN", 5)
-    monkeypatch.setattr(datasets, "MINI_TEST", 2)
+    monkeypatch.setitem(datasets.MINI_IMAGES, "cifar10", (5, 2))
     whole, mini = load("cifar10", "short"), load("cifar10", "mini")
     assert np.array_equal(mini.train.images, whole.train.images[:15])
     assert np.array_equal(mini.test.labels, whole.test.labels[:6])
@@ -170,7 +169,6 @@ def test_damaged_file_is_named_and_kept(small_cifar, name):
 @pytest.mark.parametrize(
     ("dataset", "profile", "message"),
     [
-        ("cifar100", "mini", "mini"),
         ("digits", "mini", "mini"),
         ("mnist", "short", "dataset: 'mnist' is not digits, cifar10, cifar100, clothing1m or a path ending in .npz"),
     ],

@@ -205,7 +205,7 @@ def _of_profile(profile: str, stores: list[Path]) -> list[str]:
         verdict, figures = (claim.check(profile, seeds, stores) if runnable else None) or (NOT_RUN, "")
         count[next(kind for kind in count if verdict.startswith(kind))] += 1
         lines.append(f"| {claim.where} | {claim.words} | {verdict} | {figures} | `{claim.target}` |")
-    data = experiments.DATA_OF_PROFILE.get(profile, "CIFAR-10/100")
+    datasets = [dataset for dataset in ("cifar10", "cifar100") if experiments.dataset_in(profile, dataset)]
     words = "Of {} claims {} hold, {} hold in part, {} are undecided, {} fail, {} were not run."
     summary = words.format(len(CLAIMS), *count.values())
-    return [f"## Profile `{profile}`: {data}", summary, "\n".join(lines)]
+    return [f"## Profile `{profile}`: {experiments.data_in(profile, datasets)}", summary, "\n".join(lines)]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from dlt.artifact import paper
 from dlt.artifact.printing import seeds_in_words
 from dlt.harness.config import RunConfig, make_config
-from dlt.harness.datasets import MINI_TEST, MINI_TRAIN, data_folder
+from dlt.harness.datasets import MINI_IMAGES, data_folder
 from dlt.harness.label_noise import HUMAN_FILES, HUMAN_NOISES
 from dlt.harness.method import METHODS, load_method
 from dlt.harness.own_code import is_own
@@ -23,10 +23,7 @@ SMALL_DATA_ONLY = ("mlnt",)  # it works 18 times as long as cross-entropy
 TUNING_SEEDS = (11, 12, 13)  # on which settings were chosen: not reported
 DATA_NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "clothing1m": "Clothing1M"}
 NOISE_NAMES = {"symmetric": "sym", "asymmetric": "asym"}  # others go by their own
-DATA_OF_PROFILE = {
-    "digits": "scikit-learn's 8x8 handwritten digits in place of CIFAR-10",
-    "mini": f"the first {MINI_TRAIN} training and {MINI_TEST} test images of each class of CIFAR-10",
-}
+DIGITS = "scikit-learn's 8x8 handwritten digits in place of CIFAR-10"
 
 
 class Column(NamedTuple):
@@ -42,6 +39,20 @@ def dataset_in(profile: str, dataset: str) -> str | None:
     if profile == "digits":
         return "digits" if dataset == "cifar10" else None
     return dataset if (profile, dataset) in SETTINGS else None
+
+
+def data_in(profile: str, datasets: list[str]) -> str:
+    """What a profile trains on in place of the paper's data sets, in words."""
+    if profile == "digits":
+        return DIGITS
+    names = [DATA_NAMES[dataset] for dataset in datasets]
+    if profile == "mini":
+        images = [MINI_IMAGES[dataset] for dataset in datasets]
+        names = [
+            f"the first {n} training and {m} test images of each class of {name}"
+            for (n, m), name in zip(images, names, strict=True)
+        ]
+    return " and ".join(names)
 
 
 def profile_with(dataset: str) -> str:
@@ -125,9 +136,8 @@ class Table:
         if not datasets:
             return f"Profile {profile}: nothing stands in for {' and '.join(DATA_NAMES[d] for d in self.paper)}"
         setting = setting_for(profile, dataset_in(profile, datasets[0]))
-        data = DATA_OF_PROFILE.get(profile) or " and ".join(DATA_NAMES[d] for d in datasets)
         numbers = seeds_in_words(seeds, f"{spread} of ")
-        return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs, {numbers}"
+        return f"Profile {profile}: {data_in(profile, datasets)}; network {setting.network}, {setting.epochs} epochs, {numbers}"
 
 
 def _is_there(method: str) -> bool:

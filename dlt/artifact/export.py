@@ -8,7 +8,7 @@ import numpy as np
 
 from dlt.harness.arrays import sha256_of
 from dlt.harness.config import RunConfig
-from dlt.harness.datasets import CIFAR_STATISTICS, MINI_TRAIN, Dataset, load_arrays
+from dlt.harness.datasets import CIFAR_STATISTICS, MINI_IMAGES, Dataset, load_arrays
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import NoisyLabels
 from dlt.harness.records import Record, read_record, write_atomic
@@ -161,7 +161,7 @@ def _source(data: Dataset, config: RunConfig) -> tuple[str, int, str]:
     """What the rows count through, how many it has, and which of them are trained on."""
     source = SOURCES.get(config.dataset, Path(config.dataset).name)
     if config.dataset in CIFAR_STATISTICS:
-        part = f"the first {MINI_TRAIN} of each class" if config.profile == "mini" else "all"
+        part = f"the first {MINI_IMAGES[config.dataset][0]} of each class" if config.profile == "mini" else "all"
         return source, CIFAR_TRAIN, part
     if data.train.rows is None:
         return source, len(data.train), "all"

@@ -24,7 +24,7 @@ CIFAR_STATISTICS = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.507, 0.487, 0.441), (0.267, 0.256, 0.276)),
 }
-MINI_TRAIN, MINI_TEST = 512, 200  # images of each class in profile mini
+MINI_IMAGES = {"cifar10": (512, 200), "cifar100": (100, 20)}  # of each class in profile mini: train, test
 
 
 def load(dataset: str, profile: str, data_dir: str | Path | None = None, download: bool = True) -> Dataset:
@@ -33,12 +33,12 @@ def load(dataset: str, profile: str, data_dir: str | Path | None = None, downloa
     Of a path ending in ".json", `dlt.harness.listed_pictures` says what it lists.
 
     CIFAR and Clothing1M lie in the folder `data_dir`, else $DLT_DATA, else `data/` in the repository; only the
-    latter two are filled by download, with CIFAR. Profile "mini" takes the first 512 training and 200 test images
-    of each class of CIFAR-10, every other profile the whole. Raises InputError for an unknown data set, and for
+    latter two are filled by download, with CIFAR. Profile "mini" takes the first images of each class of CIFAR, as
+    many as MINI_IMAGES says, every other profile the whole. Raises InputError for an unknown data set, and for
     data that are missing, malformed or damaged.
     """
-    if profile == "mini" and dataset in ("digits", "cifar100", "clothing1m"):
-        raise InputError(f"dataset: {dataset!r} is not run in profile mini; allowed: cifar10, or a .npz file")
+    if profile == "mini" and dataset in ("digits", "clothing1m"):
+        raise InputError(f"dataset: {dataset!r} is not run in profile mini; allowed: cifar10, cifar100, or a .npz file")
     if dataset == "digits":
         return _digits_as_features() if profile == "features" else _digits()
     if dataset in CIFAR_STATISTICS:
@@ -131,7 +131,7 @@ def _cifar(dataset: str, mini: bool, data_dir: str | Path | None, download: bool
         parts = [source(root, train=train) for train in (True, False)]
     except RuntimeError as error:  # torchvision compares checksums, but does not say of which file
         raise InputError(f"data folder: {root / _damaged(source, root)} is damaged; replace it") from error
-    limits = (MINI_TRAIN, MINI_TEST) if mini else (None, None)
+    limits = MINI_IMAGES[dataset] if mini else (None, None)
     train, test = (_first_of_each_class(part, limit) for part, limit in zip(parts, limits, strict=True))
     return Dataset(dataset, train, test, *CIFAR_STATISTICS[dataset], padding=4, flip=True)
 

@@ -43,13 +43,15 @@ class Schedule:
     window: int  # s, in batches
 
 
+_MINI = Setting("preact-mini", 100, 50, 128, 0.02, early_epoch=10, precision="bf16", threads=1)
 _SHORT = Setting("preact-resnet18", 40, 20, 128, 0.02, early_epoch=5, precision="bf16")
 _PAPER = Setting("preact-resnet18", 300, 150, 128, 0.02, early_epoch=30, precision="bf16")
 
 # One row a (profile, data set). What stands here holds for all methods.
 SETTINGS = {
     ("digits", "digits"): Setting("preact-digits", 60, 30, 64, 0.02, early_epoch=6, threads=1),
-    ("mini", "cifar10"): Setting("preact-mini", 100, 50, 128, 0.05, early_epoch=10, threads=1),
+    ("mini", "cifar10"): _MINI,
+    ("mini", "cifar100"): _MINI,
     ("short", "cifar10"): _SHORT,
     ("short", "cifar100"): _SHORT,
     ("paper", "cifar10"): _PAPER,
@@ -64,6 +66,7 @@ SETTINGS = {
 SCHEDULES = {
     ("digits", "digits"): Schedule(warmup_epochs=10, decay_epochs=12, ramp_epochs=8, window=10),
     ("mini", "cifar10"): Schedule(warmup_epochs=16, decay_epochs=16, ramp_epochs=16, window=20),
+    ("mini", "cifar100"): Schedule(warmup_epochs=16, decay_epochs=16, ramp_epochs=16, window=20),
     ("short", "cifar10"): Schedule(warmup_epochs=5, decay_epochs=5, ramp_epochs=8, window=200),
     ("short", "cifar100"): Schedule(warmup_epochs=10, decay_epochs=5, ramp_epochs=8, window=200),
     ("paper", "cifar10"): Schedule(warmup_epochs=10, decay_epochs=10, ramp_epochs=16, window=200),

@@ -12,7 +12,7 @@ from dlt.artifact.exhibits.common import cifar10, found, setting_line
 from dlt.artifact.experiments import dataset_in
 from dlt.artifact.printing import Text, command_note, fixed, signed, with_deviation
 from dlt.harness.config import RunConfig
-from dlt.harness.datasets import MINI_TRAIN
+from dlt.harness.datasets import MINI_IMAGES
 from dlt.harness.measures import LAST_EPOCHS
 from dlt.harness.settings import schedule_for, setting_for
 
@@ -93,7 +93,7 @@ def runs(profile: str, seed: int) -> dict[str, RunConfig]:
 
 
 def _rows(profile: str) -> int:
-    return {"digits": 1297, "mini": 10 * MINI_TRAIN}.get(profile, 50000)
+    return {"digits": 1297, "mini": 10 * MINI_IMAGES["cifar10"][0]}.get(profile, 50000)
 
 
 def collect_ablations(profile: str, seeds: list[int], stores: list[Path]) -> "pandas.DataFrame":

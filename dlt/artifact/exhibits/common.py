@@ -4,7 +4,7 @@ import functools
 import json
 from pathlib import Path
 
-from dlt.artifact.experiments import DATA_OF_PROFILE, dataset_in
+from dlt.artifact.experiments import data_in, dataset_in
 from dlt.artifact.printing import seeds_in_words
 from dlt.harness.config import RunConfig, config_from_dict, make_config
 from dlt.harness.datasets import load
@@ -58,5 +58,5 @@ def plain_losses(record: Record, epoch: int) -> tuple[float, float]:
 def setting_line(profile: str, seeds: int) -> str:
     """Profile, data, network and number of seeds, for a caption."""
     setting = setting_for(profile, dataset_in(profile, "cifar10"))
-    data = DATA_OF_PROFILE.get(profile, "CIFAR-10")
+    data = data_in(profile, ["cifar10"])
     return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs, {seeds_in_words(seeds)}."

@@ -5,22 +5,25 @@ from typing import TYPE_CHECKING
 
 from dlt.artifact import printing
 from dlt.artifact.exhibits.common import cifar10, found, setting_line
-from dlt.artifact.experiments import Column, headings
+from dlt.artifact.experiments import Column, dataset_in, headings
 from dlt.artifact.printing import Text, command_note, fixed, signed, with_deviation
 from dlt.harness.config import RunConfig
 from dlt.harness.measures import LAST_EPOCHS
+from dlt.harness.settings import schedule_for
 
 if TYPE_CHECKING:
     import pandas
 
 TITLE = "DLT that needs no rate, part by part"
 ONE_PASS = {"views": 2, "passes": 1}
-PARTS = {  # method and options
+ALL = "and q falls in a third of the time"
+PARTS = {  # method and options; T_grad is the schedule's but in the last
     "as in the paper: w is the nominal rate": ("dlt-window", {}),
     "w anew every epoch": ("dlt-auto", {"average": 0.0, **ONE_PASS}),
     "a teacher": ("dlt-auto", {"rate": "assumed", **ONE_PASS}),
     "two passes of one view": ("dlt-auto", {"average": 0.0, "rate": "assumed"}),
-    "all three": ("dlt-auto", {}),
+    "these three": ("dlt-auto", {}),
+    ALL: ("dlt-auto", {}),
 }
 COLUMNS = {
     "mini": (("symmetric", 0.4), ("human-worse", 0.4021)),
@@ -35,6 +38,8 @@ def _columns(profile: str) -> tuple:
 
 def _run(profile: str, part: str, noise: tuple[str, float], seed: int) -> RunConfig:
     method, options = PARTS[part]
+    if part != ALL:
+        options = options | {"decay_epochs": schedule_for(profile, dataset_in(profile, "cifar10")).decay_epochs}
     return cifar10(profile, method, noise, seed, options=options)
 
 
