@@ -30,12 +30,13 @@ def test_the_teacher_begins_as_the_network_and_is_never_trained(tiny_config):
 
 
 def test_the_teacher_is_the_average_of_the_networks_weights(tiny_config):
-    """After each step but the last, which it takes in with the next."""
-    run = started(tiny_config("dlt-auto", options={"average": 0.9}))
+    """After each step but the last, which it takes in with the next; of t steps it keeps (1 + t) / (3 + t) or .9."""
+    run = started(tiny_config("dlt-auto", options={"average": 0.9, "average_warmup": 3}))
     expected = run.networks[0].linear.weight.detach().clone()
     run.method.start_epoch(1)
-    for batch in run.method.batches(1):
-        expected = 0.9 * expected + 0.1 * run.networks[1].linear.weight.detach()
+    for t, batch in enumerate([*run.method.batches(1)] * 8):
+        share = min(0.9, (1 + t) / (3 + t))
+        expected = share * expected + (1 - share) * run.networks[1].linear.weight.detach()
         loss = run.method.loss(batch)
         torch.testing.assert_close(run.networks[0].linear.weight, expected)
         run.optimizers[batch.network].zero_grad()
@@ -125,6 +126,7 @@ def test_a_resumed_run_has_the_same_w(tiny_config, tmp_path):
         ({"rate": "told"}, "rate: 'told'"),
         ({"noisy_loss": "hinge"}, "noisy_loss: 'hinge'"),
         ({"rate_epochs": 0}, "rate_epochs: 0"),
+        ({"average_warmup": 0}, "average_warmup: 0"),
     ],
 )
 def test_bad_options(tiny_config, options, line):

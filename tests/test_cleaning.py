@@ -17,7 +17,7 @@ from dlt.cleaning.clean import Request, clean, in_words
 from dlt.cleaning.pictures import read_pictures
 from dlt.harness.errors import InputError, RunFailed
 
-SHORT = {"epochs": 12, "drop_after": 8, "batch_size": 16, "early_epoch": 3}
+SHORT = {"epochs": 12, "drop_after": 8, "batch_size": 16}
 SETTINGS = words(SHORT)
 
 
@@ -44,7 +44,7 @@ def cleaned(planted, tmp_path_factory):
 def test_planted_errors_come_first(cleaned, planted):
     _, wrong = planted
     suspects = pandas.read_csv(cleaned / "suspects.csv")
-    columns = ["file", "given_label", "suggested_label", "clean_probability", "early_loss", "late_loss"]
+    columns = ["file", "given_label", "suggested_label", "clean_probability"]
     assert list(suspects) == columns
     assert suspects["clean_probability"].is_monotonic_increasing
     assert set(suspects["file"].head(20)) <= set(wrong)
@@ -180,10 +180,8 @@ def test_names_of_any_kind(folder, tmp_path):
     (folder / "a$_$b/0.png").rename(odd)
     pictures = read_pictures(folder, 8)
     row = pictures.sources.index(os.fsdecode(b"a$_$b/caf\xe9.png"))
-    columns = ["file", "given_label", "suggested_label", "clean_probability", "early_loss", "late_loss"]
-    suspects = pandas.DataFrame(
-        [[pictures.sources[row], "a$_$b", "a$_$b", 0.1, 1.0, 2.0]], [row], columns, dtype=object
-    )
+    columns = ["file", "given_label", "suggested_label", "clean_probability"]
+    suspects = pandas.DataFrame([[pictures.sources[row], "a$_$b", "a$_$b", 0.1]], [row], columns, dtype=object)
     assert page.write_galleries(tmp_path, pictures, suspects) == [tmp_path / "gallery-1.png"]
     summary = {"name": "mine", "by_class": {"a$_$b": {"images": 60, "suspects": 1}}}
     written = page.write_page(tmp_path, pictures, suspects, summary, "one", [tmp_path / "gallery-1.png"])
@@ -229,7 +227,7 @@ def test_the_readmes_command_end_to_end(folder, monkeypatch, capsys):
 
 def test_where_nothing_is_suspicious(folder, tmp_path):
     pictures = read_pictures(folder, 8)
-    none = pandas.DataFrame(columns=["file", "given_label", "suggested_label", "clean_probability", "early_loss"])
+    none = pandas.DataFrame(columns=["file", "given_label", "suggested_label", "clean_probability"])
     galleries = page.write_galleries(tmp_path, pictures, none)
     summary = {"name": "mine", "by_class": {"dark": {"images": 60, "suspects": 0}}}
     text = page.write_page(tmp_path, pictures, none, summary, "none", galleries).read_text()
@@ -364,5 +362,5 @@ def test_one_number_scales_the_schedule(planted, tmp_path, monkeypatch):
     with pytest.raises(RunFailed):  # nothing was trained
         clean(Request(path, tmp_path / "out", "digits", "cpu", settings={"epochs": 20}), say=lambda line: None)
     (config,) = trained
-    assert (config.setting.epochs, config.setting.drop_after, config.setting.early_epoch) == (20, 10, 2)
-    assert (config.method_config["warmup_epochs"], config.method_config["decay_epochs"]) == (3, 4)
+    assert (config.setting.epochs, config.setting.drop_after) == (20, 10)
+    assert (config.method_config["warmup_epochs"], config.method_config["decay_epochs"]) == (3, 1)

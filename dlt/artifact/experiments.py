@@ -137,7 +137,8 @@ class Table:
             return f"Profile {profile}: nothing stands in for {' and '.join(DATA_NAMES[d] for d in self.paper)}"
         setting = setting_for(profile, dataset_in(profile, datasets[0]))
         numbers = seeds_in_words(seeds, f"{spread} of ")
-        return f"Profile {profile}: {data_in(profile, datasets)}; network {setting.network}, {setting.epochs} epochs, {numbers}"
+        data = data_in(profile, datasets)
+        return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs, {numbers}"
 
 
 def _is_there(method: str) -> bool:

@@ -89,6 +89,8 @@ def _measured(record: Record, accuracy: str) -> tuple[float, float, float, str]:
         device = record.run["device"]
         units = record.run["threads"] if device.startswith("cpu") else 1
         hours = timing.to_numpy(float).sum() * units / 3600
+        if record.run.get("precision") == "bf16":
+            device += ", bf16"
         if not (0 <= last <= best <= 100 and hours >= 0):
             raise ValueError(f"last {last}, best {best}, {hours} hours")
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -3,9 +3,9 @@
     python -m dlt.cleaning.comparison FOLDER [--seeds 3] [--planted symmetric0.2,human-worse --profile mini]
 
 cleanlab (`pip install .[compare]`) gets probabilities out of sample from plain cross-entropy training in 5 folds, of
-as many epochs as make the same work as ours: cross-entropy for the estimate, then DLT. Both rank all labels. Compared
-are the average precision of the rankings, precision, recall and F1 of what each flags by itself, and precision and
-recall of the first n labels of both rankings, n being what cleanlab flags. Writes comparison.csv and comparison.md.
+as many epochs as make the same work as ours. Both rank all labels. Compared are the average precision of the rankings,
+precision, recall and F1 of what each flags by itself, and precision and recall of the first n labels of both rankings,
+n being what cleanlab flags. Writes comparison.csv and comparison.md.
 """
 
 import argparse
@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from dlt.cleaning.clean import Request, clean
+from dlt.cleaning.from_scratch import METHOD
 from dlt.cleaning.suspects import fold_parts, out_of_sample
-from dlt.harness.config import ce_config, make_config
+from dlt.harness.config import make_config
 from dlt.harness.datasets import load
 from dlt.harness.devices import device_name, resolve_device
 from dlt.harness.errors import InputError, RunFailed
@@ -58,9 +59,8 @@ def compare(profile: str, planted: str, seed: int, folder: Path) -> list[dict]:
     clean(Request(path, folder / "ours", profile, seed=seed))
     judged = pandas.read_csv(folder / "ours" / "labels.csv")
     archive = folder / "ours" / "data" / profile / "planted.npz"
-    dlt = make_config(profile, str(archive), "dlt-window", "none", seed=seed, assumed_rate="estimated")
-    budget = dlt.cost + ce_config(dlt).cost
-    epochs = round(budget / (FOLDS - 1))  # an epoch of all folds is FOLDS - 1 epochs of all images
+    dlt = make_config(profile, str(archive), METHOD, "none", seed=seed)
+    epochs = round(dlt.cost / (FOLDS - 1))  # an epoch of all folds is FOLDS - 1 epochs of all images
     probability = _out_of_sample(profile, dataset, noisy.labels, seed, folder, epochs)
     theirs, issues = cleanlab_issues(noisy.labels, probability)
 
@@ -73,7 +73,7 @@ def compare(profile: str, planted: str, seed: int, folder: Path) -> list[dict]:
         "seed": seed,
         "wrong": int(wrong.sum()),
         "n": n,
-        "ce_epochs": budget,
+        "ce_epochs": dlt.cost,
         "fold_epochs": epochs,
     }
     return [about | {"tool": tool} | measures(wrong, *found, n) for tool, found in tools.items()]

@@ -16,12 +16,11 @@ from dlt.cleaning.request import MARK, Request, check_output, left_out, mark_out
 from dlt.cleaning.review import write_review
 from dlt.cleaning.suspects import fold_parts, judge, out_of_sample, probabilities
 from dlt.cleaning.truth import beside_the_truth, check_known, true_labels, truth_in_words
-from dlt.harness.config import RunConfig, ce_config, make_config
+from dlt.harness.config import RunConfig, make_config
 from dlt.harness.datasets import load
 from dlt.harness.errors import InputError, RunFailed
 from dlt.harness.records import (
     csv_text,
-    early_losses,
     find_record,
     folder_of,
     npy_bytes,
@@ -31,8 +30,8 @@ from dlt.harness.records import (
 )
 from dlt.harness.settings import first_dataset
 from dlt.harness.sweep import Job, core_count, default_workers, sweep
-from dlt.noise_rate import estimate_from_margins
 
+METHOD = "dlt-auto"
 SIZES = {"digits": 8, "mini": 32, "short": 32, "paper": 32}  # pixels a side, as the profile's own images
 LEAST_HELD_OUT = 10  # images, of a fold
 MOST_TESTED = 500
@@ -44,7 +43,7 @@ def clean_from_scratch(request: Request, device: torch.device, say) -> dict:
     profile = _profile(request, device.type)
     settings = _settings(request, profile, device.type)
     # What cannot be trained is refused before any picture is read.
-    make_config(profile, first_dataset(profile), "dlt-window", "none", seed=request.seed, **settings)
+    make_config(profile, first_dataset(profile), METHOD, "none", seed=request.seed, **settings)
     known = true_labels(request.path, request.clean_label, request.id_column)
     check_output(request)
     pictures = read_pictures(request.path, SIZES[profile], request.label, request.id_column, request.picture_column)
@@ -61,7 +60,7 @@ def clean_from_scratch(request: Request, device: torch.device, say) -> dict:
     if find_record(config, [store]) is None:
         raise failed
     mark_output(request)
-    judged = judge(config, store, pictures.labels, probabilities(config, store, device))
+    judged = judge(pictures.labels, probabilities(config, store, device))
     summary = _summary(pictures, config, store, judged)
     given = [pictures.class_names[label] for label in pictures.labels]
     summary |= beside_the_truth(known, pictures.ids, given, judged, summary["estimated_noise_rate"])
@@ -122,7 +121,7 @@ def _what(pictures: Pictures, profile: str) -> str:
 
 # ---------------------------------------------------------------------- training
 def _configs(request: Request, profile: str, pictures: Pictures, settings: dict) -> tuple[RunConfig, list[RunConfig]]:
-    """DLT on all images, believing the estimated noise rate; and on the images of each fold."""
+    """DLT, told no rate, on all images; and on the images of each fold."""
 
     def config(name: str, rows, test_images, test_labels) -> RunConfig:
         path = request.output / "data" / profile / f"{name}.npz"
@@ -134,9 +133,7 @@ def _configs(request: Request, profile: str, pictures: Pictures, settings: dict)
             "class_names": np.array(pictures.class_names),
         }
         write_atomic(path, npz_bytes(arrays))
-        return make_config(
-            profile, str(path), "dlt-window", "none", seed=request.seed, assumed_rate="estimated", **settings
-        )
+        return make_config(profile, str(path), METHOD, "none", seed=request.seed, **settings)
 
     every = np.arange(len(pictures))
     # Without a test set what is watched is the agreement with some of the given labels; nothing depends on it.
@@ -151,8 +148,7 @@ def _configs(request: Request, profile: str, pictures: Pictures, settings: dict)
 
 # ---------------------------------------------------------------------- what is written
 def _summary(pictures: Pictures, config: RunConfig, store: Path, judged) -> dict:
-    record = read_record(folder_of(store, config))
-    estimate = estimate_from_margins(early_losses(read_record(folder_of(store, ce_config(config)))))
+    epochs = read_record(folder_of(store, config)).epochs()
     names = pictures.class_names
     suspects = judged[judged["suspect"]]
     pairs = suspects.groupby(["given", "suggested"]).size().sort_values(ascending=False).head(10)
@@ -164,10 +160,10 @@ def _summary(pictures: Pictures, config: RunConfig, store: Path, judged) -> dict
         "classes": len(names),
         "profile": config.profile,
         "seed": config.seed,
-        "estimated_noise_rate": round(estimate.rate, 4),
+        "estimated_noise_rate": round(float(epochs["w"].iloc[-1]), 4),
         "suspects": len(suspects),
         "suspect_share": round(len(suspects) / len(judged), 4),
-        "test_accuracy": float(record.epochs()["test_accuracy"].iloc[-1]) if pictures.test else None,
+        "test_accuracy": float(epochs["test_accuracy"].iloc[-1]) if pictures.test else None,
         "by_class": {name: {"images": n, "suspects": s} for name, n, s in zip(names, *counts, strict=True)},
         "frequent": [{"given": names[g], "suggested": names[s], "images": int(n)} for (g, s), n in pairs.items()],
     }
@@ -185,7 +181,7 @@ def in_words(summary: dict) -> str:
         lines.append(f"test accuracy of the network trained with DLT: {summary['test_accuracy']:.1f}%")
     if max(summary["estimated_noise_rate"], summary["suspect_share"]) > 0.5:
         lines.append(
-            "warning: more labels look wrong than right. Unless they are, the networks have learnt too little: train "
+            "warning: more labels look wrong than right. Unless they are, the network has learnt too little: train "
             "for more epochs, or on more pictures"
         )
     for pair in summary["frequent"][:5]:
@@ -200,7 +196,7 @@ def _write(request: Request, pictures: Pictures, config: RunConfig, store: Path,
     names = np.array(pictures.class_names)
     files = pandas.Series(pictures.sources, dtype=object)  # as text, names that are no UTF-8 would be refused
     table = judged.assign(file=files, given=names[judged["given"]], suggested=names[judged["suggested"]])
-    table = table[["file", "given", "suggested", "clean_probability", "early_loss", "late_loss", "suspect"]]
+    table = table[["file", "given", "suggested", "clean_probability", "suspect"]]
     table = table.rename(columns={"given": "given_label", "suggested": "suggested_label"})
     ranked = table[table["suspect"]].sort_values("clean_probability", kind="stable")
     write_atomic(output / "suspects.csv", ranked.drop(columns="suspect").to_csv(index=False, float_format="%.6g"))

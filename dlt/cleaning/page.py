@@ -125,12 +125,8 @@ def _row(pictures: Pictures, suspect) -> str:
     thumbnail(pictures, suspect.Index).save(buffer, "PNG" if pictures.root is None else "JPEG")
     kind = "png" if pictures.root is None else "jpeg"
     image = f'<img alt="" src="data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}">'
-    numbers = (suspect.clean_probability, suspect.early_loss, suspect.late_loss)
-    cells = [
-        image,
-        *map(html.escape, (suspect.file, suspect.given_label, suspect.suggested_label)),
-        *(f"{number:.2g}" for number in numbers),
-    ]
+    words = map(html.escape, (suspect.file, suspect.given_label, suspect.suggested_label))
+    cells = [image, *words, f"{suspect.clean_probability:.2g}"]
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
@@ -150,8 +146,7 @@ pre {{ background: #f4f4f4; padding: 1rem; white-space: pre-wrap }}
 <h1>{title}</h1>
 <pre>{words}</pre>
 <p>A label is suspicious where the network that DLT trained, which discards labels of high loss, thinks another class
-likelier; the probability that a label is right is that network's. The early and late loss are those of another one,
-trained by plain cross-entropy, which in the end may have learnt wrong labels too. Click a heading to sort.</p>
+likelier; the probability that a label is right is that network's. Click a heading to sort.</p>
 <h2>By class</h2>
 <table id="classes"><thead><tr><th>given label</th><th>images</th><th>suspicious</th><th>share</th></tr></thead>
 <tbody>
@@ -160,7 +155,7 @@ trained by plain cross-entropy, which in the end may have learnt wrong labels to
 <h2>Suspicious labels, the worst first</h2>
 <p>{more} <a href="suspects.csv">suspects.csv</a>.{links}</p>
 <table id="suspects"><thead><tr><th>image</th><th>file</th><th>given</th><th>suggested</th>
-<th>probability that it is right</th><th>early loss</th><th>late loss</th></tr></thead>
+<th>probability that it is right</th></tr></thead>
 <tbody>
 {rows}
 </tbody></table>

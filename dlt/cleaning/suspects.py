@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dlt.harness.config import RunConfig, ce_config
+from dlt.harness.config import RunConfig
 from dlt.harness.networks import evaluating, load_weights
-from dlt.harness.records import folder_of, read_record
+from dlt.harness.records import folder_of
 from dlt.harness.run import EVALUATION_BATCH, Run
 
 
@@ -30,17 +30,14 @@ def out_of_sample(configs: list[RunConfig], parts: list[tuple], store: Path, dev
     return np.concatenate(predicted)[order]
 
 
-def judge(config: RunConfig, store: Path, labels: np.ndarray, predicted: np.ndarray):
+def judge(labels: np.ndarray, predicted: np.ndarray):
     """A pandas DataFrame, a row an image, in their order: what DLT's network thinks of each given label.
 
     given, suggested   classes (0..C-1); suggested is the likeliest one, a label that differs from it is suspect
     clean_probability  of the given label, by the network that DLT trained
-    early_loss         of the plain cross-entropy network, at the epoch of Section 3.2
-    late_loss          of the same network in the end, when it may have learnt wrong labels too
     """
     import pandas
 
-    early, late = read_record(folder_of(store, ce_config(config))).early_and_late_losses
     suggested = predicted.argmax(1)
     return pandas.DataFrame(
         {
@@ -48,8 +45,6 @@ def judge(config: RunConfig, store: Path, labels: np.ndarray, predicted: np.ndar
             "suggested": suggested,
             "suspect": suggested != labels,
             "clean_probability": predicted[np.arange(len(labels)), labels],
-            "early_loss": early,
-            "late_loss": late,
         }
     )
 
