@@ -12,7 +12,7 @@ from dlt.artifact.curves import Panel, curve_of, draw_panels, size_for
 from dlt.artifact.drawing import caption, method_legend, new_figure, styles_of, write_figure
 from dlt.artifact.printing import Text, counted, signed, to_markdown, with_deviation, write_into
 from dlt.artifact.verdicts import FAILS, HOLDS, Difference, decide
-from dlt.harness.config import RunConfig
+from dlt.harness.config import RunConfig, make_config
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
 from dlt.harness.records import Record
@@ -103,6 +103,19 @@ def _version(config: RunConfig) -> dict:
     """All of a configuration that is neither data nor seed, nor a mere record of losses."""
     code = {"code": config.method_sha256[:6], "assumed_rate": config.assumed_rate}
     return asdict(config.setting) | code | config.method_config
+
+
+def options(config: RunConfig) -> str:
+    """What is not as the method and the profile have it by themselves: "precision=fp32, assumed_rate=estimated"."""
+    own = _version(config) | {"hard": config.hard}
+    try:
+        usual = make_config(
+            config.profile, config.dataset, config.method, config.noise, config.noise_rate, seed=config.seed
+        )
+    except InputError:  # the user's file is elsewhere
+        return ""
+    theirs = _version(usual) | {"hard": usual.hard}
+    return ", ".join(f"{name}={value}" for name, value in own.items() if theirs.get(name) != value)
 
 
 def _name(method: str, about: dict, versions: list[dict]) -> str:

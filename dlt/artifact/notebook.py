@@ -13,7 +13,7 @@ from pathlib import Path
 
 from IPython.display import Image, Markdown
 
-from dlt.artifact.compare import compare
+from dlt.artifact.compare import compare, options
 from dlt.artifact.drawing import small_png
 from dlt.artifact.experiments import PICTURE_PROFILES, reported_seeds
 from dlt.artifact.finding import find_runs
@@ -72,12 +72,13 @@ def figure(name: str, profile: str, picture: str | None = None) -> Image:
 
 
 def runs():
-    """Every finished run of the store, of whatever profile, data, noise, method and seed, as a pandas DataFrame."""
+    """Every finished run of the store, of whatever profile, data, noise, method, options and seed: a DataFrame."""
     import pandas
 
     found = [read_record(path.parent) for path in sorted(store().glob("*/*/run.json"))]
     rows = [
-        {"profile": c.profile, "data": c.dataset_name, "noise": c.noise_name, "method": c.method, "seed": c.seed}
+        {"profile": c.profile, "data": c.dataset_name, "noise": c.noise_name, "method": c.method, "options": options(c)}
+        | {"seed": c.seed}
         | {name: record.result["test_accuracy"][name] for name in ("last", "best")}
         for record in found
         if record and (c := record.config)
