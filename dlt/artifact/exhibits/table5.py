@@ -130,7 +130,8 @@ def rates_text(profile: str, frame: "pandas.DataFrame") -> Text:
         command_note("table5", profile, seeds, len(frame), seeds * len(runs(profile, 1))),
     ]
     head = ["Noise (nominal %)", "realised", "paper's rule", "error", "max", "our rule", "error", "max", "in the paper"]
-    return Text("table5", "noise rate estimated from losses", setting_line(profile, seeds), head, lines, notes)
+    line = setting_line(profile, seeds, [*frame["paper_dataset"].unique()] or ["cifar10"])
+    return Text("table5", "noise rate estimated from losses", line, head, lines, notes)
 
 
 def _mean_errors(frame: "pandas.DataFrame") -> list[str]:
