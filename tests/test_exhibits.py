@@ -158,12 +158,12 @@ def test_the_cost_figure_has_work_and_front(write_run, tmp_path):
 def test_the_parts_are_what_they_say(tmp_path):
     """Each alone, all, and what each differs by; of w what the run found."""
     names = ("average", "rate", "views", "passes", "decay_epochs")
-    options = [tuple(map(run.method_config.get, names)) for run in parts.runs("digits", 1).values()]
-    papers, anew, teacher = (None, None, 2, None, 12), (0.0, "epochs", 2, 1, 12), (0.99, "assumed", 2, 1, 12)
+    options = [tuple(map(run.method_config.get, names)) for run in parts.runs("mini", 1).values()]
+    papers, anew, teacher = (None, None, 2, None, 16), (0.0, "epochs", 2, 1, 16), (0.99, "assumed", 2, 1, 16)
     three = (0.99, "epochs", 1, 2)
-    assert options == 4 * [papers, anew, teacher, (0.0, "assumed", 1, 2, 12), (*three, 12), (*three, 4)]
-    frame = parts.collect_parts("digits", [1], [tmp_path])
-    assert (len(frame), frame["n"].sum()) == (24, 0)
+    assert options == 2 * [papers, anew, teacher, (0.0, "assumed", 1, 2, 16), (*three, 16), (*three, 5)]
+    frame = parts.collect_parts("mini", [1], [tmp_path])
+    assert (len(frame), frame["n"].sum()) == (12, 0)
 
 
 @pytest.mark.parametrize("exhibit", EXHIBITS)
