@@ -10,10 +10,11 @@ import pytest
 from handmade import ASYM, SYM
 
 from dlt.__main__ import main
-from dlt.artifact.compare import collect, columns_of, compare
+from dlt.artifact.compare import collect, columns_of, compare, options
 from dlt.artifact.experiments import TABLES
 from dlt.artifact.finding import find_runs
 from dlt.harness import records
+from dlt.harness.config import make_config
 
 TABLE = TABLES["table1"]
 OWN = "from baselines.robust_losses import CE\n\n\nclass Mine(CE):\n    pass\n"
@@ -118,3 +119,12 @@ def test_without_its_file_a_methods_work_is_not_known(store, tmp_path):
     text, _ = compare(gone, tmp_path / "out")
     (line,) = [line for line in text.splitlines() if "gone:Mine  " in line or "gone:Mine |" in line]
     assert [cell.strip() for cell in line.split("|")[3:6]] == ["4", "86.2 ± 3.6", ""]
+
+
+def test_the_options_of_a_run_are_what_differs_from_its_usual_ones():
+    start = ("digits", "digits", "dlt-window", "symmetric", 0.4)
+    assert options(make_config(*start, seed=2)) == ""
+    other = make_config(*start, learning_rate=0.1, options={"window": 5}, assumed_rate=0.3, hard="incomplete")
+    assert options(other) == "learning_rate=0.1, assumed_rate=0.3, window=5, hard=incomplete"
+    gone = dataclasses.replace(make_config(*start), dataset="gone.npz")
+    assert options(gone) == ""

@@ -32,7 +32,7 @@ class Bar:
         from tqdm import tqdm
 
         self._say = say
-        total = sum(config.cost for config in configs)
+        total = sum(config.cost for config in configs) + 1e-6  # rounding never makes it more than all
         interval = 0.1 if sys.stderr.isatty() else 30  # a file is not filled with bars
         self._bar = tqdm(
             total=total,
