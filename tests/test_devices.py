@@ -101,7 +101,7 @@ def test_bf16_only_where_the_processor_has_it(tiny_config, tmp_path, monkeypatch
     """Elsewhere the run of the same name is in fp32, and its record says so."""
     found = {}
     for precision, has in (("bf16", True), ("bf16", False), ("fp32", False)):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"amx_bf16": has})
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: {"amx_bf16": False, "avx512_bf16": has})
         config, store = tiny_config("ce", precision=precision), tmp_path / str(has)
         list(train(config, store, "cpu"))
         record = read_record(folder_of(store, config))

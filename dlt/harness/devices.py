@@ -37,8 +37,9 @@ def device_name(device: torch.device) -> str:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 saves time on `device`: on a GPU, and on a CPU with matrix units (AMX).
+    """Whether bf16 saves time on `device`: on a GPU, and on a CPU that multiplies it (AMX, AVX-512 BF16).
 
     Other CPUs emulate it, slower than their fp32.
     """
-    return device.type == "cuda" or torch.cpu.get_capabilities().get("amx_bf16", False)
+    able = torch.cpu.get_capabilities()
+    return device.type == "cuda" or any(able.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
