@@ -11,7 +11,9 @@ judges, the second takes its losses;
 
 w is estimated anew before every epoch from the teacher's detection losses of the last epochs, by the rule of
 `estimate_from_margins`. Where w is known better, as from nearest neighbours in a space of good features,
-`rate = "assumed"` leaves it at that.
+`rate = "assumed"` leaves it at that;
+
+q of Eq. 7 falls to 1 - w in a third of T_grad: labels that the estimate calls wrong need not be learnt in between.
 
 All else is Algorithm 1. Never mixed with the paper's rows.
 """
@@ -60,16 +62,10 @@ class CalibratedDLT(DLT):
         defaults = super().setting_defaults(run_config)
         if run_config.profile == "features":
             own = {"noisy_loss": "cross-entropy", "noisy_weight": 0.1, "mixup_alpha": 1.0, "partners": "union"}
-            own |= {
-                "rate": "assumed",
-                "average": 0.95,
-                "average_warmup": 1,
-                "views": 2,
-                "passes": 1,
-            }  # few steps an epoch
+            own |= {"rate": "assumed", "views": 2, "passes": 1}
+            own |= {"average": 0.95, "average_warmup": 1}  # few steps an epoch
             return defaults | own
-        # A third of T_grad: labels that an estimate calls wrong need not be learnt in between.
-        # lambda_n is that of the estimate, epoch by epoch.
+        # lambda_n: that of the estimate, epoch by epoch.
         return defaults | {"decay_epochs": max(1, run_config.schedule.decay_epochs // 3), "noisy_weight": None}
 
     @classmethod
