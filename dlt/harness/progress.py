@@ -32,7 +32,7 @@ class Bar:
         from tqdm import tqdm
 
         self._say = say
-        total = sum(config.cost for config in configs) + 1e-6  # rounding never makes it more than all
+        total = sum(config.cost for config in configs)
         interval = 0.1 if sys.stderr.isatty() else 30  # a file is not filled with bars
         self._bar = tqdm(
             total=total,
@@ -66,7 +66,8 @@ class Bar:
         self.line(f"{config.name}: Last {accuracy['last']:.1f}, Best {accuracy['best']:.1f}")
 
     def _advance(self, config: RunConfig, done: float) -> None:
-        self._bar.update(done - self._done[config.name])
+        left = self._bar.total - self._bar.n  # rounding never makes it more than all
+        self._bar.update(min(done - self._done[config.name], left))
         self._done[config.name] = done
 
     def line(self, text: str) -> None:
