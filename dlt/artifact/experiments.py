@@ -45,14 +45,11 @@ def data_in(profile: str, datasets: list[str]) -> str:
     """What a profile trains on in place of the paper's data sets, in words."""
     if profile == "digits":
         return DIGITS
-    names = [DATA_NAMES[dataset] for dataset in datasets]
-    if profile == "mini":
-        images = [MINI_IMAGES[dataset] for dataset in datasets]
-        names = [
-            f"the first {n} training and {m} test images of each class of {name}"
-            for (n, m), name in zip(images, names, strict=True)
-        ]
-    return " and ".join(names)
+    if profile != "mini":
+        return " and ".join(DATA_NAMES[dataset] for dataset in datasets)
+    first, *others = [(DATA_NAMES[dataset], *MINI_IMAGES[dataset]) for dataset in datasets]
+    words = "the first {1} training and {2} test images of each class of {0}".format(*first)
+    return words + "".join(" ({}: {} and {})".format(*other) for other in others)
 
 
 def profile_with(dataset: str) -> str:
