@@ -20,11 +20,12 @@ TABLE = dataclasses.replace(
 
 
 def summary(profile: str, seeds: int, store: Path) -> str:
-    """A markdown table of Last and gain over CE (the paper's gain), of the columns where DLT (Slide Window) was run."""
+    """A markdown table of Last and gain over CE (the paper's gain), of the columns where a DLT was run."""
     frame = collect(TABLE, profile, list(range(1, seeds + 1)), [store])
     frame = frame[frame["metric"] == "last"]
-    run = frame[(frame["method"] == "dlt-window") & (frame["n"] > 0)]
-    shown = [Column(cell.paper_dataset, cell.noise, cell.rate) for cell in run.itertuples()]
+    run = frame[frame["method"].isin(("dlt-window", OURS)) & (frame["n"] > 0)]
+    there = {Column(cell.paper_dataset, cell.noise, cell.rate) for cell in run.itertuples()}
+    shown = [column for column in TABLE.columns if column in there]
     lines = [f"| | {' | '.join(headings(shown))} |", "| --- |" + " ---: |" * len(shown)]
     for method, name in TABLE.rows.items():
         cells = frame[frame["method"] == method].set_index(["paper_dataset", "noise", "rate"])
