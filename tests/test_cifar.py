@@ -198,6 +198,13 @@ def test_real_cifar10_mini():
     assert mini.train.class_names[6] == "frog"
 
 
+def test_real_cifar100_mini():
+    mini = real("cifar100", "mini", "cifar-100-python")
+    assert (len(mini.train), len(mini.test)) == (10_000, 2_000)
+    assert (np.bincount(mini.train.labels) == 100).all()
+    assert (np.bincount(mini.test.labels) == 20).all()
+
+
 def test_real_cifar100():
     whole = real("cifar100", "short", "cifar-100-python")
     assert whole.train.images.shape == (50000, 32, 32, 3)

@@ -47,9 +47,12 @@ def data_in(profile: str, datasets: list[str]) -> str:
         return DIGITS
     if profile != "mini":
         return " and ".join(DATA_NAMES[dataset] for dataset in datasets)
-    first, *others = [(DATA_NAMES[dataset], *MINI_IMAGES[dataset]) for dataset in datasets]
-    words = "the first {1} training and {2} test images of each class of {0}".format(*first)
-    return words + "".join(" ({}: {} and {})".format(*other) for other in others)
+    train, test = MINI_IMAGES[datasets[0]]
+    words = f"the first {train} training and {test} test images of each class of {DATA_NAMES[datasets[0]]}"
+    for dataset in datasets[1:]:
+        train, test = MINI_IMAGES[dataset]
+        words += f" ({DATA_NAMES[dataset]}: {train} and {test})"
+    return words
 
 
 def profile_with(dataset: str) -> str:

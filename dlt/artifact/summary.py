@@ -29,12 +29,14 @@ def summary(profile: str, seeds: int, store: Path) -> str:
     lines = [f"| | {' | '.join(headings(shown))} |", "| --- |" + " ---: |" * len(shown)]
     for method, name in TABLE.rows.items():
         cells = frame[frame["method"] == method].set_index(["paper_dataset", "noise", "rate"])
-        lines.append(f"| {name} | {' | '.join(_words(cells.loc[column]) for column in shown)} |")
+        lines.append(f"| {name} | {' | '.join(_words(cells.loc[column], method) for column in shown)} |")
     return "\n".join(lines)
 
 
-def _words(cell) -> str:
+def _words(cell, method: str) -> str:
     """57.1, +11.0 (+16.7); no gain of CE over itself, and none of the paper where it has no number."""
-    gain = "" if cell["gain"] == 0 else signed(cell["gain"])
+    words = fixed(cell["mean"])
+    if method == TABLE.baseline or not words:
+        return words
     papers = signed(cell["paper_gain"])
-    return fixed(cell["mean"]) + (f", {gain}" if gain else "") + (f" ({papers})" if gain and papers else "")
+    return f"{words}, {signed(cell['gain'])}" + (f" ({papers})" if papers else "")

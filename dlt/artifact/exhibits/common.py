@@ -56,7 +56,7 @@ def plain_losses(record: Record, epoch: int) -> tuple[float, float]:
 
 
 def setting_line(profile: str, seeds: int, datasets=("cifar10",)) -> str:
-    """Profile, data, network and number of seeds, for a caption."""
+    """Profile, what stands for the paper's `datasets`, network and number of seeds, for a caption."""
     setting = setting_for(profile, dataset_in(profile, "cifar10"))
     data = data_in(profile, datasets)
     return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs, {seeds_in_words(seeds)}."
