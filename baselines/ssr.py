@@ -21,22 +21,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dlt.anchors import neighbour_votes
 from dlt.harness.method import Batch, Method
 from dlt.harness.networks import without_head
 from dlt.semisupervised import mixup
-
-CHUNK = 1024  # rows whose similarities to all others are held at once
-
-
-def neighbour_votes(features: Tensor, labels: Tensor, classes: int, neighbours: int) -> Tensor:
-    """(N, C) sums of the cosines, where positive, between each row of (N, D) and its nearest others, by their label."""
-    features, votes = F.normalize(features), []
-    for rows in torch.arange(len(features), device=features.device).split(CHUNK):
-        cosines = (features[rows] @ features.T).scatter(1, rows[:, None], -torch.inf)
-        nearest = cosines.topk(neighbours, dim=1)
-        none = features.new_zeros(len(rows), classes)
-        votes.append(none.scatter_add(1, labels[nearest.indices], nearest.values.clamp(min=0)))
-    return torch.cat(votes)
 
 
 def selected(votes: Tensor, labels: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ whose accuracy swings from epoch to epoch while the learning rate is high. Here
 a teacher, the average of the network's weights over the steps, judges [4], pseudo-labels [19, 20] and predicts. It
 pseudo-labels in training mode, so that its running statistics are its own, of unmixed views;
 
-an epoch is two passes of one view (K = 1) in place of one pass of two: as much work, twice as many steps. The first
-judges, the second takes its losses;
+an epoch begins with a look of the teacher at all plain images: these losses judge, and the labels of the samples that
+it and their nearest neighbours in its features are surest of say how many are wrong (anchors.py). That is w, averaged
+over the last epochs. Where w is known better, as from nearest neighbours in a space of good features, `rate = "assumed"`
+leaves it at that, and the teacher judges at every step;
 
-w is estimated anew before every epoch from the teacher's detection losses of the last epochs, by the rule of
-`estimate_from_margins`. Where w is known better, as from nearest neighbours in a space of good features,
-`rate = "assumed"` leaves it at that;
+an epoch is two passes of one view (K = 1) in place of one pass of two: as much work, twice as many steps;
 
 q of Eq. 7 falls to 1 - w in a third of T_grad: labels that the estimate calls wrong need not be learnt in between.
 
@@ -21,13 +21,14 @@ All else is Algorithm 1. Never mixed with the paper's rows.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dlt.algorithm import DLT
+from dlt.anchors import estimate_from_anchors, neighbour_votes
 from dlt.harness.method import Batch
-from dlt.noise_rate import estimate_from_mean_margins, log_odds
+from dlt.harness.networks import without_head
 from dlt.semisupervised import clean_loss, noisy_loss, noisy_weight_for
 from dlt.threshold import selection_proportion
 
@@ -50,10 +51,14 @@ class CalibratedDLT(DLT):
         average_warmup: int = 10
         """At most (1 + t) / (average_warmup + t) is kept at step t, so that a short training does not end with much
         of the weights that it began with; 1: no bound."""
-        rate: str = "epochs"
-        """w of Eq. 7: from the losses of the last "epochs", or the "assumed" one, as in the paper."""
+        rate: str = "anchors"
+        """w of Eq. 7: from the labels of the "anchors", or the "assumed" one, as in the paper."""
+        anchors: float = 0.2
+        """Their share of the samples of a class."""
+        neighbours: int = 30
+        """k, of the votes that choose the anchors."""
         rate_epochs: int = 5
-        """Over so many epochs losses are averaged for the estimate."""
+        """Over so many epochs the estimate is averaged."""
         noisy_loss: str = "squared"
         """L_noisy: the "squared" error of Eq. 6, or the "cross-entropy" to the pseudo-labels, for a linear network."""
 
@@ -71,22 +76,25 @@ class CalibratedDLT(DLT):
     @classmethod
     def check(cls, run_config, config) -> None:
         super().check(run_config, config)
-        for name, values in {"rate": ("epochs", "assumed"), "noisy_loss": tuple(NOISY_LOSSES)}.items():
+        for name, values in {"rate": ("anchors", "assumed"), "noisy_loss": tuple(NOISY_LOSSES)}.items():
             if getattr(config, name) not in values:
                 raise ValueError(f"{name}: {getattr(config, name)!r} is not one of {', '.join(values)}")
         if not 0 <= config.average < 1:
             raise ValueError(f"average: {config.average} is outside [0, 1)")
-        for name in ("average_warmup", "rate_epochs", "passes"):
+        if not 0 < config.anchors <= 1:
+            raise ValueError(f"anchors: {config.anchors} is outside (0, 1]")
+        for name in ("average_warmup", "neighbours", "rate_epochs", "passes"):
             if getattr(config, name) < 1:
                 raise ValueError(f"{name}: {getattr(config, name)} is not at least 1")
 
     @classmethod
     def epoch_cost(cls, epoch: int, run_config) -> float:
-        """Detection 1/3, K pseudo-label forwards of 1/3 and K training views of 1 a pass: 3.0 for two passes, K = 1."""
+        """A look of 1/3, and K pseudo-label forwards of 1/3 and K training views of 1 a pass: 3.0 for two, K = 1."""
         config = cls.Config(**run_config.method_config)
         if epoch <= config.warmup_epochs:
             return super().epoch_cost(epoch, run_config)
-        return (1 + 4 * config.views * config.passes) / 3
+        looks = 1 if config.rate == "anchors" else config.passes
+        return (looks + 4 * config.views * config.passes) / 3
 
     def __init__(self, config, run):
         super().__init__(config, run)
@@ -97,42 +105,42 @@ class CalibratedDLT(DLT):
         teacher.requires_grad_(False)
         self.t = 0  # steps so far
         self.w = run.assumed_rate if config.rate == "assumed" else 0.0  # until warm-up is over
-        # Detection losses (epochs, N) of the last epochs, in turn; NaN where there is none yet.
-        self.recent = torch.full((config.rate_epochs, len(run.labels)), torch.nan, device=run.device)
+        self.rates: list[float] = []  # the estimates of the last epochs
+        self.seen = torch.full(run.labels.shape, torch.nan, device=run.device)  # (N,) losses of the last look
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
-        if epoch > self.config.warmup_epochs and self.config.rate == "epochs":
-            self.w = self._estimated_rate()
+        if epoch > self.config.warmup_epochs and self.config.rate == "anchors":
+            self.rates = [*self.rates, self._look()][-self.config.rate_epochs :]
+            self.w = sum(self.rates) / len(self.rates)
             if self.config.noisy_weight is None:
                 self.lambda_n = noisy_weight_for(self.run.num_classes, "unknown", self.w)
         self.q = selection_proportion(epoch, self.w, self.config.warmup_epochs, self.config.decay_epochs)
-        self.recent[epoch % len(self.recent)] = torch.nan
 
-    def _estimated_rate(self) -> float:
-        """w: one wait for the device an epoch."""
-        losses = self.recent.cpu().numpy()
-        seen = ~np.isnan(losses).all(0)
-        return estimate_from_mean_margins(np.nanmean(log_odds(losses[:, seen]), axis=0)).rate
+    @torch.no_grad()
+    def _look(self) -> float:
+        """The teacher sees all plain images: their losses are noted, the estimate of this epoch is returned."""
+        run, labels = self.run, self.run.labels[self.run.rows]
+        with without_head(run.networks[0]) as head:
+            features = run.evaluation_logits(run.networks[0])
+            logits = head(features)
+        self.seen[run.rows] = F.cross_entropy(logits, labels, reduction="none")
+        votes = neighbour_votes(features, labels, run.num_classes, min(self.config.neighbours, len(labels) - 1))
+        likely = F.normalize(logits.softmax(1) * votes, p=1)
+        return estimate_from_anchors(likely, labels, self.config.anchors)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
-        for done in range(self.passes if epoch > self.config.warmup_epochs else 1):
-            self.judged = done > 0
+        for _ in range(self.passes if epoch > self.config.warmup_epochs else 1):
             for batch in super().batches(epoch):
                 yield Batch(batch.index, self.trained)
 
     def _judging_losses(self, index: Tensor) -> Tensor:
-        """Those of the first pass, in every pass."""
-        if self.judged:
-            return self.recent[self.run.epoch % len(self.recent), index]
-        return super()._judging_losses(index)
+        """[4] Those of the look with which the epoch began."""
+        return self.seen[index] if self.config.rate == "anchors" else super()._judging_losses(index)
 
     def loss(self, batch: Batch) -> Tensor:
         self._average()
-        loss = super().loss(batch)
-        losses = self.run.observed.losses[batch.index]
-        self.recent[self.run.epoch % len(self.recent), batch.index] = losses.float()
-        return loss
+        return super().loss(batch)
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -150,8 +158,8 @@ class CalibratedDLT(DLT):
         return super().metrics() | {"w": self.w}
 
     def state(self) -> dict:
-        return super().state() | {"recent": self.recent, "w": self.w, "t": self.t}
+        return super().state() | {"rates": self.rates, "w": self.w, "t": self.t}
 
     def load_state(self, state: dict) -> None:
         super().load_state(state)
-        self.recent, self.w, self.t = state["recent"], state["w"], state["t"]
+        self.rates, self.w, self.t = state["rates"], state["w"], state["t"]

@@ -128,14 +128,6 @@ def estimate_from_margins(losses: dict[int, np.ndarray], theta: float = 0.5) -> 
     return NoiseRate(rate, clean_probability, mean, mixture, tuple(epochs[first:]))
 
 
-def estimate_from_mean_margins(mean: np.ndarray, theta: float = 0.5) -> NoiseRate:
-    """`estimate_from_margins` where the epochs are settled: from the log-odds (N,), averaged over them."""
-    mixture, clean_probability = _split(mean)
-    if mixture.means_.min() > DISBELIEVED:
-        clean_probability = 1 / (1 + np.exp(-mean))
-    return NoiseRate(float((clean_probability < theta).mean()), clean_probability, mean, mixture)
-
-
 def _split(mean: np.ndarray) -> tuple:
     """A mixture of two Gaussians of the log-odds (N,), and the posterior (N,) of the one with the larger mean."""
     mixture = _mixture(mean[:, None], 2)

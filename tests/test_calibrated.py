@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from dlt.anchors import estimate_from_anchors, neighbour_votes
 from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
 from dlt.harness.method import Batch
+from dlt.harness.networks import without_head
 from dlt.harness.run import Run
 from dlt.harness.training import train, train_epoch
-from dlt.noise_rate import estimate_from_margins, estimate_from_mean_margins, log_odds
 
 CPU = torch.device("cpu")
 
@@ -55,16 +56,47 @@ def test_running_statistics_of_the_teacher(tiny_config):
     assert not torch.equal(run.networks[0].bn.running_mean, run.networks[1].bn.running_mean)
 
 
-def test_w_is_estimated_from_the_losses_of_the_last_epochs(tiny_config):
-    run = Run(tiny_config("dlt-auto", options={"rate_epochs": 2}, epochs=4), CPU)
-    seen = []
-    for epoch in (1, 2):
-        train_epoch(run, epoch)
-        seen.append(run.observed.losses.numpy().copy())
-    run.begin_epoch(3)
-    run.method.start_epoch(3)
-    assert run.method.w == estimate_from_mean_margins(np.mean([log_odds(losses) for losses in seen], axis=0)).rate
-    assert run.method.metrics()["w"] == run.method.w
+def test_w_is_estimated_from_the_anchors_of_the_last_epochs(tiny_config):
+    """Slowly: the labels of the fifth of each class that the teacher and 30 neighbours are surest of."""
+    run = Run(tiny_config("dlt-auto", options={"rate_epochs": 2}, epochs=5), CPU)
+    expected = []
+    for epoch in range(1, 6):
+        if epoch > 1:
+            with without_head(run.networks[0]) as head:
+                features = run.evaluation_logits(run.networks[0])
+                losses = torch.nn.functional.cross_entropy(head(features), run.labels, reduction="none")
+                probabilities = head(features).softmax(1)
+            votes = neighbour_votes(features, run.labels, run.num_classes, 30)
+            likely = probabilities * votes / (probabilities * votes).sum(1, keepdim=True)
+            expected.append(estimate_from_anchors(likely, run.labels, 0.2))
+        row = train_epoch(run, epoch)
+        if epoch > 1:
+            assert run.method.w == row["w"] == np.mean(expected[-2:])
+            assert torch.equal(run.observed.losses, losses)
+    assert 0 < row["w"] < 1
+
+
+def test_anchors_slowly():
+    rng = np.random.default_rng(0)
+    probabilities, labels = rng.random((57, 4)), rng.choice(4, 57, p=[0.5, 0.3, 0.15, 0.05])
+    wrong = []
+    for c in range(4):
+        surest = sorted(range(57), key=lambda i: -probabilities[i, c])[: int(np.ceil(0.3 * (labels == c).sum()))]
+        wrong += [labels[i] != c for i in surest]
+    got = estimate_from_anchors(torch.from_numpy(probabilities), torch.from_numpy(labels), 0.3)
+    assert got == pytest.approx(np.mean(wrong))
+
+
+@pytest.mark.parametrize("right", [1.0, 0.5])
+def test_a_weak_classifier_has_anchors_too(right):
+    """3 of 10 labels wrong: found where the classifier knows all, and where it knows only the half it is sure of."""
+    rng = np.random.default_rng(1)
+    true = rng.integers(5, size=20_000)
+    labels = np.where(rng.random(20_000) < 0.3, (true + rng.integers(1, 5, 20_000)) % 5, true)
+    knows = rng.random(20_000) < right
+    logits = 4 * np.eye(5)[np.where(knows, true, rng.integers(5, size=20_000))] * np.where(knows, 1, 0.5)[:, None]
+    probabilities = torch.tensor(logits).softmax(1)
+    assert estimate_from_anchors(probabilities, torch.tensor(labels), 0.2) == pytest.approx(0.3, abs=0.02)
 
 
 def test_nobody_tells_the_rate(tiny_config):
@@ -87,27 +119,28 @@ def test_without_an_average_the_teacher_is_the_network(tiny_config):
     assert torch.equal(run.networks[0].linear.weight, run.networks[1].linear.weight)
 
 
-def test_the_second_pass_is_judged_by_the_losses_of_the_first(tiny_config):
-    run = Run(tiny_config("dlt-auto"), CPU)
+@pytest.mark.parametrize("rate", ["anchors", "assumed"])
+def test_both_passes_see_all_rows_judged_by_the_look_or_anew(tiny_config, rate):
+    run = Run(tiny_config("dlt-auto", options={"rate": rate}), CPU)
     train_epoch(run, 1)
     run.begin_epoch(2)
     run.method.start_epoch(2)
-    batches, losses = list(run.method.batches(2)), {}
+    batches, found = list(run.method.batches(2)), []
     half = len(batches) // 2
     assert [sorted(torch.cat([b.index for b in part]).tolist()) for part in (batches[:half], batches[half:])] == (
         [list(range(len(run.labels)))] * 2
     )
-    for i, batch in enumerate(run.method.batches(2)):
+    for batch in batches:
         run.method.loss(batch).backward()
         run.optimizers[batch.network].step()
-        found = dict(zip(batch.index.tolist(), run.observed.losses[batch.index].tolist(), strict=True))
-        losses.update(found) if i < half else None
-        assert {row: losses[row] for row in found} == found
-    assert len(losses) == len(run.labels)
+        found.append(run.observed.losses.clone())
+    assert torch.equal(found[half - 1], found[-1]) == (rate == "anchors")
 
 
 def test_it_costs_what_dlt_costs(tiny_config):
     assert tiny_config("dlt-auto").cost == tiny_config("dlt-window").cost
+    twice = tiny_config("dlt-auto", options={"rate": "assumed"})  # judged in both passes
+    assert twice.cost == pytest.approx(tiny_config("dlt-auto").cost + (twice.setting.epochs - 1) / 3)
 
 
 def test_a_resumed_run_has_the_same_w(tiny_config, tmp_path):
@@ -126,20 +159,14 @@ def test_a_resumed_run_has_the_same_w(tiny_config, tmp_path):
         ({"rate": "told"}, "rate: 'told'"),
         ({"noisy_loss": "hinge"}, "noisy_loss: 'hinge'"),
         ({"rate_epochs": 0}, "rate_epochs: 0"),
+        ({"anchors": 0.0}, "anchors: 0.0 is outside"),
+        ({"neighbours": 0}, "neighbours: 0"),
         ({"average_warmup": 0}, "average_warmup: 0"),
     ],
 )
 def test_bad_options(tiny_config, options, line):
     with pytest.raises(InputError, match=line):
         tiny_config("dlt-auto", options=options)
-
-
-def test_the_estimate_of_means_is_that_of_one_epoch():
-    rng = np.random.default_rng(0)
-    losses = np.concatenate((rng.exponential(0.05, 700), rng.normal(5, 0.5, 300).clip(0.1)))
-    one, many = estimate_from_mean_margins(log_odds(losses)), estimate_from_margins({1: losses})
-    assert one.rate == many.rate == pytest.approx(0.3, abs=0.02)
-    np.testing.assert_array_equal(one.clean_probability, many.clean_probability)
 
 
 def test_on_features_it_takes_what_suits_them():

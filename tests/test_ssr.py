@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from baselines import ssr
-from baselines.ssr import neighbour_votes, selected
+from baselines.ssr import selected
+from dlt import anchors
+from dlt.anchors import neighbour_votes
 from dlt.harness.config import make_config
 from dlt.harness.method import Batch
 from dlt.harness.networks import without_head
@@ -23,7 +24,7 @@ def drawn(rows=40, classes=3, seed=0):
 
 @pytest.mark.parametrize("chunk", [7, 1024])
 def test_votes_slowly(chunk, monkeypatch):
-    monkeypatch.setattr(ssr, "CHUNK", chunk)
+    monkeypatch.setattr(anchors, "CHUNK", chunk)
     features, labels = drawn()
     expected = np.zeros((40, 3))
     for i, own in enumerate(features):
