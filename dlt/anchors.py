@@ -1,9 +1,16 @@
-"""How many labels are wrong, while a network trains; ours. Needs neither losses nor a network that has learnt much.
+"""Which labels are wrong, while a network trains; ours. No rate is told, and no loss is read.
 
 The mixtures of noise_rate.py read the losses of the given labels: a network that begins to learn wrong labels believes
-them, and one that is weak takes what is hard for wrong. Anchors avoid both: where the true class is certain, labels show
-the noise alone, however weak the network is elsewhere; and neighbours, whose votes leave out a sample's own label, say
-together with the network where that is.
+them, and one that is weak takes what is hard for wrong. Here
+
+anchors are the samples that surely are of a class: what labels they bear is the transition matrix T, however weak the
+network is elsewhere. Neighbours, whose votes leave out a sample's own label, say together with the network which they
+are;
+
+T taken out of what a network says, which learns noisy labels, leaves the class that it sees;
+
+this class and the given label, by T, judge together. A weak network that is unsure cannot outvote a label, a strong one
+can: so fewer labels are called wrong than are, where pseudo-labels would be no better.
 """
 
 import torch
@@ -24,16 +31,36 @@ def neighbour_votes(features: Tensor, labels: Tensor, classes: int, neighbours: 
     return torch.cat(votes)
 
 
-def estimate_from_anchors(probabilities: Tensor, labels: Tensor, share: float) -> float:
-    """The share of labels (N,) that are not their class's among the anchors, the samples that surely are of a class.
+def transition_matrix(probabilities: Tensor, labels: Tensor, share: float) -> Tensor:
+    """T (C, C): how often the anchors of a class, by row, bear each of the labels (N,).
 
-    Anchors of a class are its surest by `probabilities` (N, C), `share` of as many as have its label, at least one.
-    The idea is that of Liu and Tao, "Classification with Noisy Labels by Importance Reweighting", TPAMI 2016; they read
-    the noise off the probabilities there, which must be calibrated, where labels are counted here.
+    Anchors of a class are its surest samples by `probabilities` (N, C), `share` of as many as have its label, at least
+    one; one more counts as bearing all labels alike. The idea is that of Liu and Tao, "Classification with Noisy Labels
+    by Importance Reweighting", TPAMI 2016, and Patrini et al., "Making Deep Neural Networks Robust to Label Noise",
+    CVPR 2017, who read T off the probabilities of anchors, which must be calibrated, where labels are counted here.
     """
-    counts = torch.bincount(labels, minlength=probabilities.shape[1])
-    most = (share * counts).ceil()
+    classes = probabilities.shape[1]
+    most = (share * torch.bincount(labels, minlength=classes)).ceil()
     surest = probabilities.argsort(dim=0, descending=True, stable=True)
     anchors = torch.arange(len(labels), device=labels.device)[:, None] < most
-    wrong = labels[surest] != torch.arange(len(counts), device=labels.device)
-    return float((wrong & anchors).sum() / anchors.sum())
+    pairs = torch.arange(classes, device=labels.device) * classes + labels[surest]
+    counts = torch.bincount(pairs[anchors], minlength=classes**2).view(classes, classes).to(probabilities) + 1 / classes
+    return counts / counts.sum(1, keepdim=True)
+
+
+def without_noise(probabilities: Tensor, transition: Tensor, steps: int = 10) -> Tensor:
+    """(N, C) probabilities c of the true class, of which T makes about the `probabilities` (N, C) of labels, c T.
+
+    By steps of expectation maximisation from equal c on (Richardson, 1972; Lucy, 1974): never below 0, as an inverse of
+    T would be, and few steps leave noise in `probabilities` as it is.
+    """
+    clean = torch.full_like(probabilities, 1 / probabilities.shape[1])
+    tiny = torch.finfo(clean.dtype).tiny
+    for _ in range(steps):
+        clean = clean * ((probabilities / (clean @ transition).clamp(min=tiny)) @ transition.T)
+    return clean
+
+
+def judged_classes(probabilities: Tensor, transition: Tensor, labels: Tensor) -> Tensor:
+    """(N,) the likeliest class, given a network's `probabilities` (N, C), which learnt noisy labels, and the label."""
+    return (without_noise(probabilities, transition) * transition[:, labels].T).argmax(1)

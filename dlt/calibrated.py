@@ -6,10 +6,10 @@ whose accuracy swings from epoch to epoch while the learning rate is high. Here
 a teacher, the average of the network's weights over the steps, judges [4], pseudo-labels [19, 20] and predicts. It
 pseudo-labels in training mode, so that its running statistics are its own, of unmixed views;
 
-an epoch begins with a look of the teacher at all plain images: these losses judge, and the labels of the samples that
-it and their nearest neighbours in its features are surest of say how many are wrong (anchors.py). That is w, averaged
-over the last epochs. Where w is known better, as from nearest neighbours in a space of good features, `rate = "assumed"`
-leaves it at that, and the teacher judges at every step;
+an epoch begins with a look of the teacher at all plain images: these losses judge, and the share of labels that it
+calls wrong, by a transition matrix from anchors (anchors.py), is w, averaged over the last epochs. Where w is known
+better, as from nearest neighbours in a space of good features, `rate = "assumed"` leaves it at that, and the teacher
+judges at every step;
 
 an epoch is two passes of one view (K = 1) in place of one pass of two: as much work, twice as many steps;
 
@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dlt.algorithm import DLT
-from dlt.anchors import estimate_from_anchors, neighbour_votes
+from dlt.anchors import judged_classes, neighbour_votes, transition_matrix
 from dlt.harness.method import Batch
 from dlt.harness.networks import without_head
 from dlt.semisupervised import clean_loss, noisy_loss, noisy_weight_for
@@ -52,7 +52,7 @@ class CalibratedDLT(DLT):
         """At most (1 + t) / (average_warmup + t) is kept at step t, so that a short training does not end with much
         of the weights that it began with; 1: no bound."""
         rate: str = "anchors"
-        """w of Eq. 7: from the labels of the "anchors", or the "assumed" one, as in the paper."""
+        """w of Eq. 7: found by means of "anchors", or the "assumed" one, as in the paper."""
         anchors: float = 0.2
         """Their share of the samples of a class."""
         neighbours: int = 30
@@ -119,15 +119,16 @@ class CalibratedDLT(DLT):
 
     @torch.no_grad()
     def _look(self) -> float:
-        """The teacher sees all plain images: their losses are noted, the estimate of this epoch is returned."""
-        run, labels = self.run, self.run.labels[self.run.rows]
+        """The teacher sees all plain images: their losses are noted; the share of labels that it calls wrong."""
+        run, config, labels = self.run, self.config, self.run.labels[self.run.rows]
         with without_head(run.networks[0]) as head:
             features = run.evaluation_logits(run.networks[0])
             logits = head(features)
         self.seen[run.rows] = F.cross_entropy(logits, labels, reduction="none")
-        votes = neighbour_votes(features, labels, run.num_classes, min(self.config.neighbours, len(labels) - 1))
-        likely = F.normalize(logits.softmax(1) * votes, p=1)
-        return estimate_from_anchors(likely, labels, self.config.anchors)
+        probabilities = logits.softmax(1)
+        votes = neighbour_votes(features, labels, run.num_classes, min(config.neighbours, len(labels) - 1))
+        transition = transition_matrix(F.normalize(probabilities * votes, p=1), labels, config.anchors)
+        return float((judged_classes(probabilities, transition, labels) != labels).float().mean())
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         for _ in range(self.passes if epoch > self.config.warmup_epochs else 1):
