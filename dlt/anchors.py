@@ -48,6 +48,12 @@ def transition_matrix(probabilities: Tensor, labels: Tensor, share: float) -> Te
     return counts / counts.sum(1, keepdim=True)
 
 
+def wrong_share(transition: Tensor, labels: Tensor) -> float:
+    """The share of wrong labels by T, whose classes are as frequent as the labels (N,) are."""
+    frequencies = torch.bincount(labels, minlength=len(transition)) / len(labels)
+    return float(1 - frequencies @ transition.diagonal().to(frequencies))
+
+
 def without_noise(probabilities: Tensor, transition: Tensor, steps: int = 10) -> Tensor:
     """(N, C) probabilities c of the true class, of which T makes about the `probabilities` (N, C) of labels, c T.
 

@@ -6,10 +6,12 @@ whose accuracy swings from epoch to epoch while the learning rate is high. Here
 a teacher, the average of the network's weights over the steps, judges [4], pseudo-labels [19, 20] and predicts. It
 pseudo-labels in training mode, so that its running statistics are its own, of unmixed views;
 
-an epoch begins with a look of the teacher at all plain images: these losses judge, and the share of labels that it
-calls wrong, by a transition matrix from anchors (anchors.py), is w, averaged over the last epochs. Where w is known
-better, as from nearest neighbours in a space of good features, `rate = "assumed"` leaves it at that, and the teacher
-judges at every step;
+an epoch begins with a look of the teacher at all plain images. These losses judge, and w, averaged over the last
+epochs, is the median of three estimates: the share of labels in the lower part of a mixture of their log-odds, far too
+much where noise is half believed; that of the anchors' labels which are wrong, too much where the network is weak; and
+that of all labels which the teacher calls wrong, too little where it is unsure (anchors.py). Where w is known better,
+as from nearest neighbours in a space of good features, `rate = "assumed"` leaves it at that, and the teacher judges at
+every step;
 
 an epoch is two passes of one view (K = 1) in place of one pass of two: as much work, twice as many steps;
 
@@ -20,15 +22,17 @@ All else is Algorithm 1. Never mixed with the paper's rows.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from dlt.algorithm import DLT
-from dlt.anchors import judged_classes, neighbour_votes, transition_matrix
+from dlt.anchors import judged_classes, neighbour_votes, transition_matrix, wrong_share
 from dlt.harness.method import Batch
 from dlt.harness.networks import without_head
+from dlt.noise_rate import log_odds, share_of_the_lower
 from dlt.semisupervised import clean_loss, noisy_loss, noisy_weight_for
 from dlt.threshold import selection_proportion
 
@@ -51,10 +55,10 @@ class CalibratedDLT(DLT):
         average_warmup: int = 10
         """At most (1 + t) / (average_warmup + t) is kept at step t, so that a short training does not end with much
         of the weights that it began with; 1: no bound."""
-        rate: str = "anchors"
-        """w of Eq. 7: found by means of "anchors", or the "assumed" one, as in the paper."""
+        rate: str = "estimated"
+        """w of Eq. 7: "estimated" before every epoch, or the "assumed" one, as in the paper."""
         anchors: float = 0.2
-        """Their share of the samples of a class."""
+        """The share of a class that are its anchors."""
         neighbours: int = 30
         """k, of the votes that choose the anchors."""
         rate_epochs: int = 5
@@ -76,7 +80,7 @@ class CalibratedDLT(DLT):
     @classmethod
     def check(cls, run_config, config) -> None:
         super().check(run_config, config)
-        for name, values in {"rate": ("anchors", "assumed"), "noisy_loss": tuple(NOISY_LOSSES)}.items():
+        for name, values in {"rate": ("estimated", "assumed"), "noisy_loss": tuple(NOISY_LOSSES)}.items():
             if getattr(config, name) not in values:
                 raise ValueError(f"{name}: {getattr(config, name)!r} is not one of {', '.join(values)}")
         if not 0 <= config.average < 1:
@@ -93,7 +97,7 @@ class CalibratedDLT(DLT):
         config = cls.Config(**run_config.method_config)
         if epoch <= config.warmup_epochs:
             return super().epoch_cost(epoch, run_config)
-        looks = 1 if config.rate == "anchors" else config.passes
+        looks = 1 if config.rate == "estimated" else config.passes
         return (looks + 4 * config.views * config.passes) / 3
 
     def __init__(self, config, run):
@@ -110,7 +114,7 @@ class CalibratedDLT(DLT):
 
     def start_epoch(self, epoch: int) -> None:
         super().start_epoch(epoch)
-        if epoch > self.config.warmup_epochs and self.config.rate == "anchors":
+        if epoch > self.config.warmup_epochs and self.config.rate == "estimated":
             self.rates = [*self.rates, self._look()][-self.config.rate_epochs :]
             self.w = sum(self.rates) / len(self.rates)
             if self.config.noisy_weight is None:
@@ -119,16 +123,18 @@ class CalibratedDLT(DLT):
 
     @torch.no_grad()
     def _look(self) -> float:
-        """The teacher sees all plain images: their losses are noted; the share of labels that it calls wrong."""
+        """The teacher sees all plain images: their losses are noted; the share of wrong labels, by this epoch."""
         run, config, labels = self.run, self.config, self.run.labels[self.run.rows]
         with without_head(run.networks[0]) as head:
             features = run.evaluation_logits(run.networks[0])
             logits = head(features)
-        self.seen[run.rows] = F.cross_entropy(logits, labels, reduction="none")
+        self.seen[run.rows] = losses = F.cross_entropy(logits, labels, reduction="none")
         probabilities = logits.softmax(1)
         votes = neighbour_votes(features, labels, run.num_classes, min(config.neighbours, len(labels) - 1))
         transition = transition_matrix(F.normalize(probabilities * votes, p=1), labels, config.anchors)
-        return float((judged_classes(probabilities, transition, labels) != labels).float().mean())
+        called_wrong = judged_classes(probabilities, transition, labels) != labels
+        lower = share_of_the_lower(log_odds(losses.cpu()))
+        return median((lower, wrong_share(transition, labels), float(called_wrong.float().mean())))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         for _ in range(self.passes if epoch > self.config.warmup_epochs else 1):
@@ -137,7 +143,7 @@ class CalibratedDLT(DLT):
 
     def _judging_losses(self, index: Tensor) -> Tensor:
         """[4] Those of the look with which the epoch began."""
-        return self.seen[index] if self.config.rate == "anchors" else super()._judging_losses(index)
+        return self.seen[index] if self.config.rate == "estimated" else super()._judging_losses(index)
 
     def loss(self, batch: Batch) -> Tensor:
         self._average()

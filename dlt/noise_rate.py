@@ -128,6 +128,11 @@ def estimate_from_margins(losses: dict[int, np.ndarray], theta: float = 0.5) -> 
     return NoiseRate(rate, clean_probability, mean, mixture, tuple(epochs[first:]))
 
 
+def share_of_the_lower(margins: np.ndarray) -> float:
+    """The share of log-odds (N,) that more likely belong to the lower of two Gaussians than to the upper."""
+    return float((_split(margins)[1] < 0.5).mean())
+
+
 def _split(mean: np.ndarray) -> tuple:
     """A mixture of two Gaussians of the log-odds (N,), and the posterior (N,) of the one with the larger mean."""
     mixture = _mixture(mean[:, None], 2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlt.anchors import judged_classes, neighbour_votes, transition_matrix, without_noise
+from dlt.anchors import judged_classes, neighbour_votes, transition_matrix, without_noise, wrong_share
 
 
 @pytest.mark.parametrize("chunk", [7, 1024])
@@ -31,6 +31,8 @@ def test_a_transition_matrix_slowly():
         surest = sorted(range(57), key=lambda i: -probabilities[i, c])[:count]
         borne = np.array([sum(labels[i] == k for i in surest) + 1 / 5 for k in range(5)])
         np.testing.assert_allclose(got[c], borne / (count + 1))
+    wrong = sum((labels == c).mean() * (1 - got[c, c]) for c in range(5))
+    assert wrong_share(got, torch.from_numpy(labels)) == pytest.approx(float(wrong))
 
 
 def test_noise_taken_out_is_what_the_matrix_put_in():

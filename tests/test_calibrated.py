@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from dlt.anchors import judged_classes, neighbour_votes, transition_matrix
+from dlt.anchors import judged_classes, neighbour_votes, transition_matrix, wrong_share
 from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
 from dlt.harness.method import Batch
 from dlt.harness.networks import without_head
 from dlt.harness.run import Run
 from dlt.harness.training import train, train_epoch
+from dlt.noise_rate import log_odds, share_of_the_lower
 
 CPU = torch.device("cpu")
 
@@ -56,7 +57,7 @@ def test_running_statistics_of_the_teacher(tiny_config):
     assert not torch.equal(run.networks[0].bn.running_mean, run.networks[1].bn.running_mean)
 
 
-def test_w_is_the_share_of_labels_that_the_teacher_calls_wrong(tiny_config):
+def test_w_is_the_median_of_three_estimates_over_the_last_epochs(tiny_config):
     run = Run(tiny_config("dlt-auto", options={"rate_epochs": 2}, epochs=5), CPU)
     expected = []
     for epoch in range(1, 6):
@@ -66,9 +67,10 @@ def test_w_is_the_share_of_labels_that_the_teacher_calls_wrong(tiny_config):
                 losses = torch.nn.functional.cross_entropy(head(features), run.labels, reduction="none")
                 probabilities = head(features).softmax(1)
             votes = neighbour_votes(features, run.labels, run.num_classes, 30)
-            surest = probabilities * votes / (probabilities * votes).sum(1, keepdim=True)
-            judged = judged_classes(probabilities, transition_matrix(surest, run.labels, 0.2), run.labels)
-            expected.append(np.mean((judged != run.labels).tolist()))
+            transition = transition_matrix((p := probabilities * votes) / p.sum(1, keepdim=True), run.labels, 0.2)
+            called_wrong = judged_classes(probabilities, transition, run.labels) != run.labels
+            three = [share_of_the_lower(log_odds(losses)), wrong_share(transition, run.labels), called_wrong]
+            expected.append(np.median([np.mean(np.asarray(estimate)) for estimate in three]))
         row = train_epoch(run, epoch)
         if epoch > 1:
             assert run.method.w == row["w"] == pytest.approx(np.mean(expected[-2:]))
@@ -96,7 +98,7 @@ def test_without_an_average_the_teacher_is_the_network(tiny_config):
     assert torch.equal(run.networks[0].linear.weight, run.networks[1].linear.weight)
 
 
-@pytest.mark.parametrize("rate", ["anchors", "assumed"])
+@pytest.mark.parametrize("rate", ["estimated", "assumed"])
 def test_both_passes_see_all_rows_judged_by_the_look_or_anew(tiny_config, rate):
     run = Run(tiny_config("dlt-auto", options={"rate": rate}), CPU)
     train_epoch(run, 1)
@@ -111,7 +113,7 @@ def test_both_passes_see_all_rows_judged_by_the_look_or_anew(tiny_config, rate):
         run.method.loss(batch).backward()
         run.optimizers[batch.network].step()
         found.append(run.observed.losses.clone())
-    assert torch.equal(found[half - 1], found[-1]) == (rate == "anchors")
+    assert torch.equal(found[half - 1], found[-1]) == (rate == "estimated")
 
 
 def test_it_costs_what_dlt_costs(tiny_config):

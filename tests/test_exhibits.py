@@ -159,8 +159,8 @@ def test_the_parts_are_what_they_say(tmp_path):
     """Each alone, all, and what each differs by; of w what the run found."""
     names = ("average", "rate", "views", "passes", "decay_epochs")
     options = [tuple(map(run.method_config.get, names)) for run in parts.runs("mini", 1).values()]
-    papers, anew, teacher = (None, None, 2, None, 16), (0.0, "epochs", 2, 1, 16), (0.99, "assumed", 2, 1, 16)
-    three = (0.99, "epochs", 1, 2)
+    papers, anew, teacher = (None, None, 2, None, 16), (0.0, "estimated", 2, 1, 16), (0.99, "assumed", 2, 1, 16)
+    three = (0.99, "estimated", 1, 2)
     assert options == 2 * [papers, anew, teacher, (0.0, "assumed", 1, 2, 16), (*three, 16), (*three, 5)]
     frame = parts.collect_parts("mini", [1], [tmp_path])
     assert (len(frame), frame["n"].sum()) == (12, 0)

@@ -14,7 +14,7 @@ from dlt.harness.devices import resolve_device
 from dlt.harness.errors import InputError
 from dlt.harness.run import Run
 from dlt.harness.training import train
-from dlt.noise_rate import log_odds
+from dlt.noise_rate import log_odds, share_of_the_lower
 
 
 def planted(rate, count=2000, seed=0):
@@ -185,3 +185,9 @@ def test_estimate_on_the_command_line(tiny, tmp_path, monkeypatch, capsys):
     assert len(rows) == 251
     assert main([*arguments, "--theta", "2"]) == 2
     assert "theta: 2.0 is outside (0, 1)" in capsys.readouterr().err
+
+
+def test_the_share_of_the_lower_of_two_gaussians():
+    rng = np.random.default_rng(0)
+    margins = np.concatenate((rng.normal(3, 1, 700), rng.normal(-4, 1, 300)))
+    assert share_of_the_lower(rng.permutation(margins)) == pytest.approx(0.3, abs=0.01)
