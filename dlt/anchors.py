@@ -1,16 +1,14 @@
-"""Which labels are wrong, while a network trains; ours. No rate is told, and no loss is read.
+"""Which labels are wrong, while a network trains; ours. No rate is told.
 
-The mixtures of noise_rate.py read the losses of the given labels: a network that begins to learn wrong labels believes
-them, and one that is weak takes what is hard for wrong. Here
+A mixture of losses, as noise_rate.py has it, tells wrong labels from right ones where the network disbelieves them;
+where it half believes them, as those of a look-alike class, it tells hard samples from easy ones. Two that do not:
 
 anchors are the samples that surely are of a class: what labels they bear is the transition matrix T, however weak the
 network is elsewhere. Neighbours, whose votes leave out a sample's own label, say together with the network which they
 are;
 
-T taken out of what a network says, which learns noisy labels, leaves the class that it sees;
-
-this class and the given label, by T, judge together. A weak network that is unsure cannot outvote a label, a strong one
-can: so fewer labels are called wrong than are, where pseudo-labels would be no better.
+T taken out of what a network says, which learns noisy labels, leaves the class that it sees, and this and the given
+label judge together. A weak network, which is unsure, cannot outvote a label; a strong one can.
 """
 
 import torch
