@@ -165,8 +165,8 @@ class CalibratedDLT(DLT):
         return super().metrics() | {"w": self.w}
 
     def state(self) -> dict:
-        return super().state() | {"rates": self.rates, "w": self.w, "t": self.t}
+        return super().state() | {"rates": self.rates, "t": self.t}
 
     def load_state(self, state: dict) -> None:
         super().load_state(state)
-        self.rates, self.w, self.t = state["rates"], state["w"], state["t"]
+        self.rates, self.t = state["rates"], state["t"]

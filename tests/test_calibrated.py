@@ -67,7 +67,8 @@ def test_w_is_the_median_of_three_estimates_over_the_last_epochs(tiny_config):
                 losses = torch.nn.functional.cross_entropy(head(features), run.labels, reduction="none")
                 probabilities = head(features).softmax(1)
             votes = neighbour_votes(features, run.labels, run.num_classes, 30)
-            transition = transition_matrix((p := probabilities * votes) / p.sum(1, keepdim=True), run.labels, 0.2)
+            likely = probabilities * votes
+            transition = transition_matrix(likely / likely.sum(1, keepdim=True), run.labels, 0.2)
             called_wrong = judged_classes(probabilities, transition, run.labels) != run.labels
             three = [share_of_the_lower(log_odds(losses)), wrong_share(transition, run.labels), called_wrong]
             expected.append(np.median([np.mean(np.asarray(estimate)) for estimate in three]))
