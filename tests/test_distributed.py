@@ -24,7 +24,7 @@ from dlt.harness.training import train
 
 # Every method of the table, noting threshold, loss and per-sample losses of every step; with DOUBLE in float64.
 PROBE = """
-import json, os, signal
+import atexit, json, os, pathlib, signal
 import torch
 from torch import nn
 from dlt.harness.method import METHODS, load_method
@@ -51,6 +51,13 @@ class Probe:
 
 for name in METHODS:
     globals()[name.replace("-", "_")] = type(name, (Probe, load_method(name)), {})
+
+@atexit.register
+def note_threads():
+    "What threads are left: one of a process group may abort the process at its exit."
+    names = [task.joinpath("comm").read_text() for task in pathlib.Path("/proc/self/task").glob("*")]
+    with open(os.path.join(os.environ["NOTES"], RANK + "-threads"), "w") as file:
+        file.writelines(names)
 
 class DiesOnce(dlt_window):
     def loss(self, batch):
@@ -98,6 +105,8 @@ def assert_as_one_process(tmp_path, start, method, *more, **settings):
     with ThreadPoolExecutor() as pool:
         for done in pool.map(run, ("two", "one"), (2, 1)):
             assert done.returncode == 0, done.stderr
+    for rank in (0, 1):
+        assert "gloo" not in (tmp_path / f"two-notes/{rank}-threads").read_text()
     first, second, alone = (notes(tmp_path / f"{name}-notes", r) for name, r in (("two", 0), ("two", 1), ("one", 0)))
     assert json.dumps(first) == json.dumps(second)
     assert len(first) == len(alone)

@@ -5,6 +5,7 @@ compute the same losses, thresholds and decisions: neither a method nor a record
 norm does: its statistics are those of a rank's own rows.
 """
 
+import gc
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -38,6 +39,8 @@ def process_group() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
+    import torch.distributed.nn  # noqa: F401  # before the group is: what DDP imports later would hold it as a default
+
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
@@ -47,6 +50,7 @@ def process_group() -> Iterator[None]:
         if isinstance(error, dist.DistError) or "gloo" in str(error):  # gloo's errors have no class of their own
             raise ProcessLost(f"process {rank()} lost another process of this run") from error
         raise
+    gc.collect()  # the run, which holds the group: its threads end with it, and one that outlives it may abort the exit
     dist.destroy_process_group()  # not after an error of one rank, when others may never answer
 
 
@@ -110,7 +114,9 @@ class Parallel:
 
     def __init__(self, networks: list[nn.Module], images: Tensor):
         """`images` (B, ...) are any that the networks take."""
-        self._wrapped = {network: DistributedDataParallel(network) for network in networks}
+        self._networks = networks
+        learning = [network for network in networks if any(p.requires_grad for p in network.parameters())]
+        self._wrapped = {network: DistributedDataParallel(network) for network in learning}
         for network, wrapped in self._wrapped.items():
             # Broadcasting batch norm's buffers before a forward would overwrite what an earlier one keeps for backward.
             wrapped.broadcast_buffers = False
@@ -139,7 +145,7 @@ class Parallel:
 
         The variance of them all is the mean of the ranks' variances and the variance of their means.
         """
-        for network in self._wrapped:
+        for network in self._networks:
             for module in network.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     mean = _averaged(module.running_mean)
