@@ -47,7 +47,7 @@ def test_methods_over_their_cost_model(method, start):
 @pytest.mark.parametrize("method", ["ce", "dlt-window", "dlt-auto", "dividemix"])
 def test_without_a_rate(method):
     expected = []
-    for name, digits in (("digits-auto", 3), ("mini-bf16", 2)):
+    for name, digits in (("digits-auto", 3), ("mini-auto", 2)):
         table = read(name).set_index("what")
         expected += [spread(table.loc[method], digits), f"{table.seconds[method] / table.seconds['ce']:.2f}"]
     assert cells(f"`{method}`")[1:] == expected
