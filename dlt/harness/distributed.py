@@ -39,7 +39,7 @@ def process_group() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
-    import torch.distributed.nn  # noqa: F401  # before the group is: what DDP imports later would hold it as a default
+    import torch.distributed.nn  # before the group is: what DDP imports later would hold it as a default
 
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlt.artifact.drawing import (
-    ERROR_TICKS,
     GREY,
     METHOD_STYLES,
     OTHER_STYLE,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 TITLE = "accuracy against work, and which methods nothing cheaper beats"
 TABLE = TABLES["beyond"]
 ACROSS = 4
+ERROR_TICKS = [0.3, 0.5, 1, 2, 3, 5, 10, 20, 30, 50, 80]  # percent, in low panels
 WORK_TICKS = [60, 100, 200, 300, 500, 1000, 2000, 5000]
 CLAIMS = ()
 
@@ -53,12 +53,13 @@ def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> t
             panel.set_ylabel("test error, Last (%)")
         drawn = [method for method in TABLE.methods if method in set(frame["method"])]
         method_legend(figure, {method: TABLE.rows[method] for method in drawn}, points=True)
-        count = int(frame["n"].max()) if len(frame) else 0
+        least, most = (int(frame["n"].min()), int(frame["n"].max())) if len(frame) else (0, 0)
         caption(
             figure,
             "Error against work by the cost model, mean and range of seeds: nearer to the lower left is better; "
             "joined are the methods that none beats at as much work\n"
-            f"{TABLE.describe(profile, count, 'mean and range')}",
+            f"{TABLE.describe(profile, most, 'mean and range')}"
+            + (f", of some methods {least}" if least < most else ""),
         )
         return "", write_figure(figure, frame, Path(folder) / profile / "cost")
 
@@ -119,4 +120,4 @@ def _scale(row: list["Axes"]) -> None:
         row[0].set_yticks([])
         return
     log_scale(row[0], "y", ERROR_TICKS)
-    row[0].set_ylim(max(low, 0.5) / 1.05, high * 1.05)
+    row[0].set_ylim(max(low, 0.3) / 1.05, high * 1.05)
