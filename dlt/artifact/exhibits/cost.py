@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlt.artifact.drawing import (
+    ERROR_TICKS,
     GREY,
     METHOD_STYLES,
     OTHER_STYLE,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 TITLE = "accuracy against work, and which methods nothing cheaper beats"
 TABLE = TABLES["beyond"]
 ACROSS = 4
-ERROR_TICKS = [0.3, 0.5, 1, 2, 3, 5, 10, 20, 30, 50, 80]  # percent, in low panels
+FEW_ERROR_TICKS = [0.3, 0.5, 1, 2, 3, 5, 10, 20, 50]  # percent, for more than a decade in a low panel
 WORK_TICKS = [60, 100, 200, 300, 500, 1000, 2000, 5000]
 CLAIMS = ()
 
@@ -119,5 +120,6 @@ def _scale(row: list["Axes"]) -> None:
     if not any(panel.has_data() for panel in row):
         row[0].set_yticks([])
         return
-    log_scale(row[0], "y", ERROR_TICKS)
-    row[0].set_ylim(max(low, 0.3) / 1.05, high * 1.05)
+    low = max(low, FEW_ERROR_TICKS[0])
+    log_scale(row[0], "y", FEW_ERROR_TICKS if high > 10 * low else ERROR_TICKS)
+    row[0].set_ylim(low / 1.05, high * 1.05)
