@@ -6,8 +6,7 @@ network's predictions, t_i <- beta t_i + (1 - beta) p_i, and adds lambda log(1 -
 gradient holds the prediction where it was early on. p is clamped to [1e-4, 1 - 1e-4] and normalised again, in the
 average and in the product alike.
 
-Weights are those of the authors' configurations for CIFAR-10 and CIFAR-100; theirs for CIFAR-10 with asymmetric noise
-are not used. Their optimisers and schedules give way to the setting's.
+Weights are those of the authors' configurations. Their optimisers and schedules give way to the setting's.
 """
 
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from torch.nn import functional as F
 
 from dlt.harness.method import Batch, Method
 
-ELR_WEIGHTS = ((0.7, 3.0), (0.9, 7.0))  # (beta, lambda): up to 50 classes (CIFAR-10), above (CIFAR-100)
+# (beta, lambda): up to 50 classes (CIFAR-10), above (CIFAR-100).
+ELR_WEIGHTS = ((0.7, 3.0), (0.9, 7.0))
+ASYMMETRIC_WEIGHTS = ((0.9, 1.0), (0.9, 7.0))
 
 
 def clamped(logits: Tensor) -> Tensor:
@@ -38,13 +39,14 @@ class ELR(Method):
     @dataclass(frozen=True)
     class Config:
         beta: float = 0.7
-        """Of t's former value; per number of classes, see ELR_WEIGHTS."""
+        """Of t's former value; per number of classes and noise, see ELR_WEIGHTS and ASYMMETRIC_WEIGHTS."""
         regularizer_weight: float = 3.0
         """lambda; likewise."""
 
     @classmethod
     def setting_defaults(cls, run_config) -> dict:
-        beta, weight = ELR_WEIGHTS[run_config.num_classes > 50]
+        weights = ASYMMETRIC_WEIGHTS if run_config.noise.startswith("asymmetric") else ELR_WEIGHTS
+        beta, weight = weights[run_config.num_classes > 50]
         return {"beta": beta, "regularizer_weight": weight}
 
     def __init__(self, config, run):

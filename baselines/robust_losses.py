@@ -30,6 +30,7 @@ SCE_WEIGHTS = ((0.1, 1.0), (6.0, 0.1))
 EPSILON_SOFTMAX = {
     "symmetric": ((0.01, 5.0, 1e5), (0.03, 1.0, 1e4)),
     "asymmetric": ((0.02, 5.0, 1e3), (0.004, 1.0, 1e2)),
+    "instance": ((0.045, 10.0, 1e5), (0.03, 1.0, 1e4)),  # on 100 classes: that of symmetric noise
 }
 APL_WEIGHTS = {"rce": ((1.0, 1.0), (10.0, 0.1)), "mae": ((1.0, 1.0), (10.0, 1.0))}
 
@@ -177,8 +178,8 @@ class EpsilonSoftmax(RobustLoss):
 
     @classmethod
     def setting_defaults(cls, run_config):
-        kind = "asymmetric" if run_config.noise.startswith("asymmetric") else "symmetric"
-        alpha, beta, m = EPSILON_SOFTMAX[kind][run_config.num_classes > 50]
+        kind = "asymmetric" if run_config.noise.startswith("asymmetric") else run_config.noise
+        alpha, beta, m = EPSILON_SOFTMAX.get(kind, EPSILON_SOFTMAX["symmetric"])[run_config.num_classes > 50]
         return {"alpha": alpha, "beta": beta, "m": m}
 
     def losses(self, logits, labels):

@@ -3,15 +3,16 @@
 CORES2       Cheng, Zhu, Li, Gong, Sun, Liu, "Learning with Instance-Dependent Label Noise: A Sample Sieve Approach",
              ICLR 2021. With CE_k the loss if the label were k, and pi the shares of the labels that are kept,
              loss = CE_y - beta sum_k pi_k CE_k, which rewards confidence; kept are the samples with
-             CE_y <= mean_k CE_k. It knows no noise rate.
+             CE_y <= mean_k CE_k. It knows no noise rate. As beta scales the loss, the learning rate is divided by
+             1 + beta.
 Co-teaching  Han et al., "Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels", NeurIPS
              2018. Two networks; each learns from the samples of a batch whose losses are smallest under the *other*
              one. Their share falls from 1 to 1 - w over the first epochs (T_k of the paper).
 
-Assumed of CORES2: CE_k is -log(p_k + 1e-8), so that the reward is bounded; beta is 0 for the first tenth of training
+Assumed of CORES2: CE_k is -log(p_k + 1e-8), so that the reward is bounded, CE_y too; beta is 0 for the first tenth of training
 and rises linearly to 2 until four tenths; the sieve works after three tenths; pi is counted over the epoch before. Of
-Co-teaching: the networks take turns batch by batch, and the second one's teacher has made its step already. The
-authors' optimisers and schedules give way to the setting's.
+Co-teaching: the networks take turns batch by batch, each with a view of its own, and the second one's teacher has made
+its step already. The authors' optimisers and schedules give way to the setting's.
 """
 
 from collections.abc import Iterator
@@ -62,6 +63,7 @@ class CORES2(Method):
         risen = (share - config.ramp_start) / (config.ramp_end - config.ramp_start)
         self.beta = config.regularizer_weight * min(max(risen, 0.0), 1.0)
         self.sieving = share > config.sieve_start
+        self.run.optimizers[0].param_groups[0]["lr"] /= 1 + self.beta  # the harness sets it at the start of every epoch
 
     def loss(self, batch: Batch) -> Tensor:
         labels = self.run.labels[batch.index]

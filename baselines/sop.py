@@ -4,16 +4,16 @@ Label noise is sparse, so it is given variables of its own: u_i, a number, and v
 sample. With U = clip(u^2 y, 0, 1) and V = clip(v^2 (1 - y), 0, 1), y one-hot, the label is fitted by
 q = normalise(max(p + U - V, 1e-4)), and the noise by || onehot(argmax p) + U - V - y ||^2:
 
-    loss = -log q_y + || onehot(argmax p) + U - V - y ||^2        V is held fixed in q
+    loss = -log q_y + || onehot(argmax p) + U - V - y ||^2        V is held fixed in q, U in the second term
 
 u and v begin near 0 and have an SGD of their own, without momentum and decay; squaring makes them grow first where
 the network contradicts a label again and again. SOP+ adds 0.9 KL(p(x1) || p(x2)) over two views, the first held
 fixed, and 0.1 KL(uniform || mean q), which is the authors' cross-entropy less a constant.
 
-Learning rates of u and v are the authors' of CIFAR-10 and CIFAR-100 (CIFAR-100's: README). Assumed: that of v with
-asymmetric noise on CIFAR-10 is ten times the other, as on CIFAR-100; both stay as they are while the network's falls.
-Different from the authors' code: setting and schedule are shared by all methods; both views are the harness's, where
-their second one is augmented more strongly.
+So u learns from the first term and v from the second, as in the paper's Algorithm 1, whose rates (Table A.1) these are.
+A later state of the authors' code lets u learn from both, and then takes a tenth of its rate under asymmetric noise.
+Assumed: the rates stay as they are while the network's falls. Different from the authors' code: setting and schedule
+are shared by all methods; both views are the harness's, where their second one is augmented more strongly.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def sop_losses(logits: Tensor, one_hot: Tensor, added: Tensor, taken: Tensor) ->
     """(B,) losses and q (B, C)."""
     q = noisy_prediction(logits.softmax(1), added, taken)
     predicted = F.one_hot(logits.argmax(1), logits.shape[1])
-    error = (predicted + added - taken - one_hot).square().sum(1)
+    error = (predicted + added.detach() - taken - one_hot).square().sum(1)
     return error - (one_hot * q.log()).sum(1), q
 
 

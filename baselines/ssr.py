@@ -4,14 +4,15 @@ BMVC 2022; here without the feature consistency of SSR+.
 At the start of every epoch, from the first on, un-augmented images give features and predictions p:
 
     relabelling  y' = argmax p where max p > theta_r, else the label
-    selection    q = vote of the k nearest neighbours by cosine for their y'; kept where no class beats y' in q
+    selection    q_c = how many of the k nearest neighbours by cosine have y' = c, over the share of all that have;
+                 kept where no class beats y' in q
 
 Training is cross-entropy on kept samples and y', every class drawn as often, with mixup over two views.
 
 Different from the authors' code: a sample is not its own neighbour; views are the harness's, where theirs are augmented
-more strongly; features are of plain images; settings are shared. Assumed: votes weigh their cosine, none below 0;
-k is at most 0.4 of the mean size of a class, as on CIFAR-100; theta_r is 0.8 from a believed noise rate of 0.6 on; rows
-are drawn with replacement, as many an epoch as there are.
+more strongly; features are of plain images; settings are shared. Assumed: k is at most 0.4 of the mean size of a
+class, as on CIFAR-100; theta_r is 0.8 from a believed noise rate of 0.6 on (theirs on CIFAR-100 from 0.5); rows are
+drawn with replacement, as many an epoch as there are.
 """
 
 from collections.abc import Iterator
@@ -21,10 +22,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dlt.anchors import neighbour_votes
+from dlt.anchors import nearest_neighbours
 from dlt.harness.method import Batch, Method
 from dlt.harness.networks import without_head
 from dlt.semisupervised import mixup
+
+
+def balanced_votes(nearest: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """(N, C) how many of the `nearest` (N, k) rows have each label, over how many of all do."""
+    ones = torch.ones(nearest.shape, device=labels.device)
+    counts = torch.zeros(len(nearest), classes, device=labels.device).scatter_add(1, labels[nearest], ones)
+    return counts / torch.bincount(labels, minlength=classes).clamp(min=1)
 
 
 def selected(votes: Tensor, labels: Tensor) -> Tensor:
@@ -67,8 +75,10 @@ class SSR(Method):
         given = run.labels[run.rows]
         confidence, predicted = logits.softmax(1).max(1)
         labels = torch.where(confidence > config.relabel_threshold, predicted, given)
-        neighbours = max(1, min(config.neighbours, int(0.4 * len(labels) / run.num_classes)))
-        kept = selected(neighbour_votes(features, labels, run.num_classes, neighbours), labels)
+        _, nearest = nearest_neighbours(
+            features, max(1, min(config.neighbours, int(0.4 * len(labels) / run.num_classes)))
+        )
+        kept = selected(balanced_votes(nearest, labels, run.num_classes), labels)
         self.labels = run.labels.index_copy(0, run.rows, labels)
         self.kept, self.relabelled_share = kept, (labels != given).float().mean()
         run.record(run.rows, F.cross_entropy(logits, given, reduction="none"), kept, labels)

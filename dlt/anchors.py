@@ -18,22 +18,26 @@ from torch.nn import functional as F
 CHUNK = 1024  # rows whose similarities to all others are held at once
 
 
-def neighbour_votes(features: Tensor, labels: Tensor, classes: int, neighbours: int) -> Tensor:
-    """(N, C) sums of the cosines, where positive, between each row of (N, D) and its nearest others, by their label."""
-    features, votes = F.normalize(features), []
+def nearest_neighbours(features: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
+    """(N, k) cosines between each row of (N, D) and its nearest others, and (N, k) which these are."""
+    features, found = F.normalize(features), []
     for rows in torch.arange(len(features), device=features.device).split(CHUNK):
         cosines = (features[rows] @ features.T).scatter(1, rows[:, None], -torch.inf)
-        nearest = cosines.topk(neighbours, dim=1)
-        none = features.new_zeros(len(rows), classes)
-        votes.append(none.scatter_add(1, labels[nearest.indices], nearest.values.clamp(min=0)))
-    return torch.cat(votes)
+        found.append(cosines.topk(neighbours, dim=1))
+    return torch.cat([nearest.values for nearest in found]), torch.cat([nearest.indices for nearest in found])
+
+
+def neighbour_votes(features: Tensor, labels: Tensor, classes: int, neighbours: int) -> Tensor:
+    """(N, C) sums of the cosines, where positive, between each row of (N, D) and its nearest others, by their label."""
+    cosines, nearest = nearest_neighbours(features, neighbours)
+    return features.new_zeros(len(features), classes).scatter_add(1, labels[nearest], cosines.clamp(min=0))
 
 
 def transition_matrix(probabilities: Tensor, labels: Tensor, share: float) -> Tensor:
     """T (C, C): how often the anchors of a class, by row, bear each of the labels (N,).
 
-    Anchors of a class are its surest samples by `probabilities` (N, C), `share` of as many as have its label, at least
-    one; one more counts as bearing all labels alike. The idea is that of Liu and Tao, "Classification with Noisy Labels
+    Anchors of a class are its surest samples by `probabilities` (N, C), `share` of as many as have its label, rounded
+    up; one more counts as bearing all labels alike. The idea is that of Liu and Tao, "Classification with Noisy Labels
     by Importance Reweighting", TPAMI 2016, and Patrini et al., "Making Deep Neural Networks Robust to Label Noise",
     CVPR 2017, who read T off the probabilities of anchors, which must be calibrated, where labels are counted here.
     """

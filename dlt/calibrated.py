@@ -17,6 +17,9 @@ an epoch is two passes of one view (K = 1) in place of one pass of two: as much 
 
 q of Eq. 7 falls to 1 - w in a third of T_grad: labels that the estimate calls wrong need not be learnt in between.
 
+lambda_n is that of w, epoch by epoch: up to 50 classes 0 below 0.3, where discarded images teach nothing, and 25 from
+there on.
+
 All else is Algorithm 1. Never mixed with the paper's rows.
 """
 
@@ -87,6 +90,8 @@ class CalibratedDLT(DLT):
             raise ValueError(f"average: {config.average} is outside [0, 1)")
         if not 0 < config.anchors <= 1:
             raise ValueError(f"anchors: {config.anchors} is outside (0, 1]")
+        if config.running_statistics == "mixed":
+            raise ValueError("running_statistics: 'mixed' are of images that the teacher never sees")
         for name in ("average_warmup", "neighbours", "rate_epochs", "passes"):
             if getattr(config, name) < 1:
                 raise ValueError(f"{name}: {getattr(config, name)} is not at least 1")

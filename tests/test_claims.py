@@ -11,13 +11,13 @@ from dlt.harness.records import CHECKPOINTS, ROOT
 
 
 def test_interval_and_test_are_students():
-    difference = Difference("sym 0.4", [1.0, 2.0, 3.0])
+    difference = Difference("sym 0.4", {1: 1.0, 2: 2.0, 3: 3.0})
     assert difference.mean == 2.0
     assert difference.half_width == pytest.approx(4.302653 * 1.0 / np.sqrt(3), rel=1e-5)  # t(0.975, 2)
     assert difference.p_value == pytest.approx(2 * stats.t.sf(2.0 * np.sqrt(3), 2))
     assert str(difference) == "sym 0.4 +2.0 ± 2.5"
-    assert np.isnan(Difference("", [1.0]).half_width)
-    assert str(Difference("sym 0.4", [1.0])) == "sym 0.4 +1.0"
+    assert np.isnan(Difference("", {1: 1.0}).half_width)
+    assert str(Difference("sym 0.4", {1: 1.0})) == "sym 0.4 +1.0"
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_interval_and_test_are_students():
     ],
 )
 def test_one_seed_or_an_interval_with_zero_decides_nothing(differences, verdict):
-    assert decide([Difference("", differences)]) == [verdict]
+    assert decide([Difference("", dict(enumerate(differences)))]) == [verdict]
 
 
 def test_columns_are_tested_together():
@@ -55,7 +55,8 @@ def test_columns_are_tested_together():
 def test_verdicts_of_columns():
     assert summarise([HOLDS] * 3) == HOLDS
     assert summarise([HOLDS, FAILS, OPEN, HOLDS]) == "in part (2 holds, 1 undecided, 1 fails)"
-    assert summarise([OPEN] * 5 + [FAILS]) == "undecided (5 undecided, 1 fails)"  # in part needs a column that holds
+    assert summarise([OPEN] * 5 + [FAILS]) == "**fails** (5 undecided, 1 fails)"  # one that contradicts is enough
+    assert summarise([OPEN] * 2 + [HOLDS]) == "in part (1 holds, 2 undecided)"
     assert summarise([FAILS, FAILS, OPEN]) == "**fails** (1 undecided, 2 fails)"
     assert summarise([HOLDS], 6) == "holds, 1 of 6 columns run"
 
@@ -74,6 +75,32 @@ def test_most_cases_are_not_all(write_run, tmp_path, monkeypatch):
     verdict, words = most("digits", [1, 2, 3], [tmp_path])
     assert verdict == HOLDS
     assert words.startswith("mean of columns +4.6 ± 0.2; higher in 1 of 2 columns")
+
+
+def test_seeds_that_not_all_columns_have_are_left_out(write_run, tmp_path, monkeypatch):
+    from handmade import ASYM, SMALL, SYM
+
+    monkeypatch.setitem(claims.experiments.TABLES, "table9", SMALL)
+    for column, seeds in ((SYM, (1, 2, 3)), (ASYM, (2, 3, 4))):
+        for seed in seeds:
+            write_run("ce", column, seed, 60.0, 90.0)
+            write_run("dlt-window", column, seed, 60.0 + seed, 90.0)
+    most = claims.above_in_most("table9", "dlt-window", "ce")
+    assert most("digits", [1, 2, 3, 4], [tmp_path])[1].startswith("mean of columns +2.5")  # of 2 and 3 in both
+
+
+def test_best_minus_last_is_tested_against_its_bound(write_run, tmp_path, monkeypatch):
+    from handmade import SMALL, SYM
+
+    monkeypatch.setitem(claims.experiments.TABLES, "table1", SMALL)
+    overfits, keeps = claims.best_minus_last("ce", 1), claims.best_minus_last("ce", -1)
+    write_run("ce", SYM, 1, 60.0, 70.0)
+    assert overfits("digits", [1, 2, 3], [tmp_path])[0] == "undecided, 1 of 2 columns run"  # one seed decides nothing
+    write_run("ce", SYM, 2, 60.0, 71.0)
+    write_run("ce", SYM, 3, 60.0, 69.0)
+    verdict, words = overfits("digits", [1, 2, 3], [tmp_path])
+    assert (verdict, words) == ("holds, 1 of 2 columns run", "Best - Last: sym 0.4 +10.0 ± 2.5 (n = 3)")
+    assert keeps("digits", [1, 2, 3], [tmp_path])[0] == "**fails**, 1 of 2 columns run"
 
 
 def test_without_records_nothing_was_run(tmp_path):

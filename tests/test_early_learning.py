@@ -63,8 +63,10 @@ def test_elr_slowly(tiny_config, monkeypatch):
     assert not run.method.targets[0, 6:].any()
 
 
-def test_elr_plus_slowly(tiny_config, monkeypatch):
+@pytest.mark.parametrize("many_classes", [False, True])
+def test_elr_plus_slowly(many_classes, tiny_config, monkeypatch):
     run = Run(tiny_config("elr-plus"), CPU)
+    monkeypatch.setattr("baselines.elr_plus.MANY_CLASSES", 3 if many_classes else 50)
     taught, mixed = (3 * random(seed, 6, 4) for seed in (2, 3))
     index = given_logits(run, monkeypatch, 6, taught, mixed)
     loss = run.method.loss(Batch(index, network=1)).item()
@@ -77,6 +79,8 @@ def test_elr_plus_slowly(tiny_config, monkeypatch):
     expected = []
     for i, row in enumerate(mixed.numpy().astype(float)):
         y_mixed, t_mixed = (weight * x[i] + (1 - weight) * x[partners[i]] for x in (y, t))
+        if many_classes:
+            y_mixed = y_mixed * t_mixed / (y_mixed @ t_mixed)
         expected.append(-y_mixed @ np.log(softmax(row)) + 3 * np.log(1 - t_mixed @ slowly_clamped(row)))
     assert loss == pytest.approx(np.mean(expected), rel=1e-5)
     assert not run.method.targets[0].any()
@@ -117,7 +121,16 @@ def test_the_ramp():
     np.testing.assert_allclose([ramp(t) for t in (0, 0.5, 1, 2)], [np.exp(-5), np.exp(-1.25), 1, 1])
 
 
-@pytest.mark.parametrize(("dataset", "beta", "weight", "rise"), [("cifar10", 0.7, 3, 0), ("cifar100", 0.9, 7, 0.4)])
-def test_weights_of_the_setting(dataset, beta, weight, rise):
-    config = make_config("paper", dataset, "elr-plus", "symmetric", 0.4).method_config
+@pytest.mark.parametrize(
+    ("dataset", "noise", "beta", "weight", "rise"),
+    [
+        ("cifar10", "symmetric", 0.7, 3, 0),
+        ("cifar10", "instance", 0.7, 3, 0),
+        ("cifar10", "asymmetric", 0.9, 1, 0),
+        ("cifar100", "symmetric", 0.9, 7, 0.4),
+        ("cifar100", "asymmetric", 0.9, 7, 0.4),
+    ],
+)
+def test_weights_of_the_setting(dataset, noise, beta, weight, rise):
+    config = make_config("paper", dataset, "elr-plus", noise, 0.4).method_config
     assert (config["beta"], config["regularizer_weight"], config["regularizer_ramp"]) == (beta, weight, rise)

@@ -102,6 +102,8 @@ def test_sce_weights_of_the_setting(method, dataset, weights):
     [
         ("cifar10", "symmetric", (0.01, 5, 1e5)),
         ("cifar10", "asymmetric", (0.02, 5, 1e3)),
+        ("cifar10", "instance", (0.045, 10, 1e5)),
+        ("cifar10", "human-worse", (0.01, 5, 1e5)),
         ("cifar100", "symmetric", (0.03, 1, 1e4)),
         ("cifar100", "asymmetric", (0.004, 1, 1e2)),
     ],

@@ -41,6 +41,14 @@ def test_cores2_slowly(epoch, beta, sieving, tiny_config, monkeypatch):
     assert not sieving or 0 < sum(kept) < 20
 
 
+def test_cores2_learns_more_slowly_as_beta_rises(tiny_config):
+    run, rates = Run(tiny_config("cores2", epochs=10, drop_after=6), CPU), []
+    for epoch in (1, 3, 7):
+        train_epoch(run, epoch)
+        rates.append(run.optimizers[0].param_groups[0]["lr"])
+    np.testing.assert_allclose(rates, [0.02, 0.02 / (1 + 4 / 3), 0.002 / 3])
+
+
 def test_cores2_counts_the_labels_that_it_kept(tiny_config):
     run = Run(tiny_config("cores2", epochs=6), CPU)
     for epoch in (1, 2, 3):

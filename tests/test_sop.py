@@ -49,6 +49,20 @@ def test_losses_slowly():
         np.testing.assert_allclose(ours, theirs, rtol=1e-10)
 
 
+def test_u_learns_from_the_cross_entropy_alone():
+    logits, labels, u, v = map(torch.from_numpy, drawn(rows=8))
+    one_hot = torch.eye(5, dtype=torch.float64)[labels]
+    gradients = []
+    for error in (True, False):
+        u = (0.5 * u.detach()).requires_grad_() if error else u
+        losses, q = sop_losses(logits, one_hot, *noise_parts(u, 0.5 * v, one_hot))
+        (losses.sum() if error else -(one_hot * q.log()).sum()).backward()
+        gradients.append(u.grad)
+        u.grad = None
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].abs().min() > 0
+
+
 def test_v_learns_from_the_squared_error_alone():
     logits, labels, u, v = map(torch.from_numpy, drawn(rows=8))
     one_hot = torch.eye(5, dtype=torch.float64)[labels]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from baselines.ssr import selected
-from dlt.anchors import neighbour_votes
+from baselines.ssr import balanced_votes, selected
+from dlt.anchors import nearest_neighbours
 from dlt.harness.config import make_config
 from dlt.harness.method import Batch
 from dlt.harness.networks import without_head
@@ -29,6 +29,16 @@ def test_selected_slowly():
     assert 0 < sum(kept) < 40
 
 
+def test_votes_of_a_rare_class_weigh_more():
+    """By hand: of 40 rows 4 have label 2; nobody has label 3."""
+    rng = np.random.default_rng(0)
+    labels = np.array([0] * 20 + [1] * 16 + [2] * 4)
+    nearest = np.stack([rng.permutation(40)[:7] for _ in range(40)])
+    expected = [[sum(labels[row] == c) / max(sum(labels == c), 1) for c in range(4)] for row in nearest]
+    got = balanced_votes(torch.from_numpy(nearest), torch.from_numpy(labels), 4)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
 def test_an_epoch_begins_with_relabelling_and_selection(tiny_config):
     run = Run(tiny_config("ssr", epochs=12, drop_after=12, options={"relabel_threshold": 0.6}), CPU)
     for epoch in range(1, 9):
@@ -44,7 +54,8 @@ def test_an_epoch_begins_with_relabelling_and_selection(tiny_config):
     labels = torch.tensor([row.argmax() if row.max() > 0.6 else y for row, y in zip(p, given, strict=True)])
     assert run.method.labels.equal(labels)
     assert 0 < (labels.numpy() != given).sum() < 250
-    kept = selected(neighbour_votes(features, labels, 4, 25), labels)  # 25 = 0.4 * 250 / 4
+    votes = balanced_votes(nearest_neighbours(features, 25)[1], labels, 4)  # 25 = 0.4 * 250 / 4
+    kept = selected(votes, labels)
     assert run.method.kept.equal(kept)
     assert run.observed.kept.equal(kept)
     assert run.observed.pseudo_labels.equal(labels)

@@ -41,8 +41,8 @@ class Column:
     def difference(self, other: str) -> Difference | None:
         """Last of the first contender minus that of another, a number a seed that both have."""
         ours, theirs = self.last(self.first), self.last(other)
-        values = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
-        return Difference(self.heading, values) if values else None
+        by_seed = {seed: ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())}
+        return Difference(self.heading, by_seed) if by_seed else None
 
 
 def compare(found: list[Record], folder: Path) -> tuple[str, list[Path]]:

@@ -22,10 +22,14 @@ class Claim:
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two methods in one column: one number a seed that both were run with."""
+    """Of two numbers in one column, mostly two methods' Last: one a seed that has both."""
 
     column: str
-    values: list[float]
+    by_seed: dict[int, float]
+
+    @property
+    def values(self) -> list[float]:
+        return [*self.by_seed.values()]
 
     @property
     def mean(self) -> float:
@@ -77,15 +81,21 @@ def decide(differences: list[Difference]) -> list[str]:
 
 
 def summarise(verdicts: list[str], total: int | None = None) -> str:
-    """One verdict of many columns: with their counts where they differ, and their number where not all were run."""
+    """One verdict of many columns: with their counts where they differ, and their number where not all were run.
+
+    A claim for all of them fails with one that contradicts it, unless there are some that hold: then it does in part.
+    """
     counts = {kind: verdicts.count(kind) for kind in (HOLDS, OPEN, FAILS) if kind in verdicts}
     if HOLDS in counts:
         verdict = HOLDS if len(counts) == 1 else PART
     else:
-        verdict = FAILS if counts.get(FAILS, 0) > counts.get(OPEN, 0) else OPEN
+        verdict = FAILS if FAILS in counts else OPEN
     if len(counts) > 1:
         texts = [f"{count} {kind.strip('*')}" for kind, count in counts.items()]
         verdict += f" ({', '.join(texts)})"
-    if total is not None and len(verdicts) < total:
-        verdict += f", {len(verdicts)} of {total} columns run"
-    return verdict
+    return verdict + where_run(len(verdicts), total)
+
+
+def where_run(run: int, total: int | None) -> str:
+    """What to say where not all columns were run."""
+    return "" if total in (None, run) else f", {run} of {total} columns run"

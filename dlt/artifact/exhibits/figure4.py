@@ -103,7 +103,7 @@ def _calmer(profile, seeds, stores):
         f"accuracy lost an epoch after warm-up: {np.mean([calm[seed] for seed in both]):.2f} points decreasing, "
         f"{np.mean([abrupt[seed] for seed in both]):.2f} at once (n = {len(both)})"
     )
-    return decide([Difference("", [abrupt[seed] - calm[seed] for seed in both])])[0], words
+    return decide([Difference("", {seed: abrupt[seed] - calm[seed] for seed in both})])[0], words
 
 
 CLAIMS = (
