@@ -6,8 +6,8 @@ the step, as theirs, however many an epoch has.
 
 Assumed: a weight average follows its network with the share 1 - gamma r(t) at every step, where
 r(t) = exp(-5 (1 - t)^2) rises over the first half of training (40,000 steps in the authors' configurations), and lambda
-on 100 classes over 0.4 of it; batch norms of the averages use the batch's own statistics; a network's pass is finished before
-the other one's begins. What is predicted is the sum of both networks, not of their averages.
+above 50 classes over 0.4 of it; batch norms of the averages use the batch's own statistics; a network's pass is
+finished before the other one's begins. What is predicted is the sum of both networks, not of their averages.
 """
 
 import copy

@@ -9,10 +9,10 @@ Co-teaching  Han et al., "Co-teaching: Robust Training of Deep Neural Networks w
              2018. Two networks; each learns from the samples of a batch whose losses are smallest under the *other*
              one. Their share falls from 1 to 1 - w over the first epochs (T_k of the paper).
 
-Assumed of CORES2: CE_k is -log(p_k + 1e-8), so that the reward is bounded, CE_y too; beta is 0 for the first tenth of training
-and rises linearly to 2 until four tenths; the sieve works after three tenths; pi is counted over the epoch before. Of
-Co-teaching: the networks take turns batch by batch, each with a view of its own, and the second one's teacher has made
-its step already. The authors' optimisers and schedules give way to the setting's.
+Assumed of CORES2: every CE_k is -log(p_k + 1e-8), so that the reward is bounded; beta is 0 for the first tenth of
+training and rises linearly to 2 until four tenths; the sieve works after three tenths; pi is counted over the epoch
+before. Of Co-teaching: the networks take turns batch by batch, each with a view of its own, and the second one's
+teacher has made its step already. The authors' optimisers and schedules give way to the setting's.
 """
 
 from collections.abc import Iterator
