@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=commands.estimate)
     command.add_argument("--theta", type=float, default=0.5, help="a label less likely right than this is noisy (0.5)")
     _data_arguments(command, noise="none")
+    _training_arguments(command)
     _machine_arguments(command)
 
     command = subparsers.add_parser("clean", help="suspicious labels of your own images, and a network without them")
@@ -195,7 +196,7 @@ def _reproduce_arguments(command) -> None:
 
 
 def _data_arguments(command, noise: str) -> None:
-    """What is trained on, and where the run is kept."""
+    """What is trained on."""
     command.add_argument("--profile", default="auto")
     command.add_argument(
         "--dataset", help="digits, cifar10, cifar100, clothing1m or an .npz file (default: by profile)"
@@ -204,6 +205,10 @@ def _data_arguments(command, noise: str) -> None:
     command.add_argument("--labels", help="of --noise human: aggre, random1 to 3, worse (CIFAR-10); noisy (CIFAR-100)")
     command.add_argument("--noise-rate", type=float)
     command.add_argument("--seed", type=int, default=1)
+
+
+def _training_arguments(command) -> None:
+    """How it is trained, and where the run is kept."""
     command.add_argument(
         "--setting",
         action="append",
@@ -218,6 +223,7 @@ def _data_arguments(command, noise: str) -> None:
 def _train_arguments(command) -> None:
     command.add_argument("--method", required=True, help="a method id, or package.module:Class")
     _data_arguments(command, noise="symmetric")
+    _training_arguments(command)
     command.add_argument(
         "--assumed-rate",
         type=_rate,

@@ -59,8 +59,8 @@ class LastEpoch(_Recorder):
         self._sorted: Tensor | None = None
 
     def record(self, losses) -> None:
-        """Note the losses (B,) of a batch of the current epoch."""
-        self._current.append(self._tensor(losses))
+        """Note the losses (B,) of a batch of the current epoch; a copy, as the caller may use its array again."""
+        self._current.append(self._tensor(losses).clone())
 
     def end_epoch(self) -> None:
         """From now on thresholds come from the losses recorded since the last call."""

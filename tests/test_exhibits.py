@@ -153,6 +153,10 @@ def test_the_cost_figure_has_work_and_front(write_run, tmp_path):
     assert frame["front"].to_dict() == {"ce": False, "sce": True, "dividemix": False, "dlt-window": True}
     assert frame["work"]["ce"] == settings.SETTINGS["digits", "digits"].epochs
     assert frame["work"]["dividemix"] > frame["work"]["dlt-window"] > frame["work"]["ce"]
+    write_run("dlt-window", column, 2, 60.0, 90.0, table=TABLES["table1"])  # its mean is 70 now, of a seed it has alone
+    frame = cost.collect_costs("digits", [1, 2], [tmp_path]).set_index("method")
+    assert frame["mean"]["dlt-window"] == 70
+    assert frame["front"].to_dict() == {"ce": False, "sce": True, "dividemix": False, "dlt-window": True}
 
 
 def test_the_parts_are_what_they_say(tmp_path):

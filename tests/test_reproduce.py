@@ -206,6 +206,8 @@ def test_verify_names_what_is_wrong(stores, tiny_config, monkeypatch, capsys):
 def test_what_is_shipped_is_shown_whole(capsys):
     assert main(["table1", "--cached", "--methods", "ce"]) == 2
     assert "without it --methods and --noise take shipped runs too" in capsys.readouterr().err
+    assert main(["table1", "--cached", "--dry-run"]) == 2
+    assert "cached: it trains nothing and writes at once" in capsys.readouterr().err
 
 
 def test_there_are_no_tables_of_vectors(stores, capsys):

@@ -53,6 +53,17 @@ def test_slide_window_without_losses_keeps_everything():
     assert dlt.LastEpoch().threshold(0.5) == np.inf
 
 
+@pytest.mark.parametrize("make", [lambda: dlt.SlideWindow(3), dlt.LastEpoch], ids=["window", "last-epoch"])
+@pytest.mark.parametrize("array", [np.empty(1), torch.empty(1)], ids=["numpy", "torch"])
+def test_the_callers_array_may_be_used_again(make, array):
+    threshold = make()
+    for value in (1.0, 2.0, 3.0):
+        array[:] = value
+        threshold.record(array)
+    threshold.end_epoch()
+    assert threshold.threshold(0.5) == 2.0
+
+
 def test_slide_window_takes_a_first_batch_that_is_short():
     window = dlt.SlideWindow(batches=3)
     short, full = batches(1, [2, 8])

@@ -60,11 +60,16 @@ def columns_of(found: list[Record]) -> list[Column]:
     for record in found:
         by_data.setdefault(_data(record.config), []).append(record)
     method = found[0].config.method
-    columns = []
+    there: list[tuple[RunConfig, dict]] = []
     for _, records in sorted(by_data.items(), key=lambda item: item[0]):
         contenders = _contenders(sorted(records, key=lambda record: record.config.method != method))
         if len(contenders) > 1 and records[0].config.method == method:
-            columns.append(Column(_heading(records[0].config), contenders))
+            there.append((records[0].config, contenders))
+    headings = [_heading(config) for config, _ in there]
+    columns = [
+        Column(heading if headings.count(heading) == 1 else f"{heading} {_versions(config)}", contenders)
+        for heading, (config, contenders) in zip(headings, there, strict=True)
+    ]
     if not columns:
         methods = ", ".join(sorted({record.config.method for record in found}))
         raise InputError(
@@ -80,9 +85,14 @@ def _data(config: RunConfig) -> tuple:
 
 
 def _heading(config: RunConfig) -> str:
-    hard = "" if config.hard == "none" else f" {config.hard}"
+    hard = {"none": "", "adversarial": f" adversarial {config.epsilon:.3f}"}.get(config.hard, f" {config.hard}")
     profile = "" if config.profile == config.dataset_name else f"{config.profile}: "
     return f"{profile}{config.dataset_name} {config.noise_name}{hard}"
+
+
+def _versions(config: RunConfig) -> str:
+    """What tells data or a noise of the user's own from an edited one of the same name."""
+    return f"({', '.join(sha[:6] for sha in (config.data_sha256, config.noise_sha256) if sha)})"
 
 
 def _contenders(records: list[Record]) -> dict[str, dict[int, Record]]:

@@ -26,17 +26,22 @@ def in_words(seconds: float) -> str:
 
 def _ce_epoch_seconds(config: RunConfig, device: str) -> float:
     """An epoch of CE training as runs finished here took it; a value of ours where there are none."""
-    measured = _measured_ce_epochs(records.RUNS / config.profile, config.dataset_name)
+    network = config.setting.network
+    measured = _measured_ce_epochs(records.RUNS / config.profile, config.dataset_name, network, device)
     if measured:
         return measured[len(measured) // 2]
-    network = config.setting.network
     return CE_EPOCH_SECONDS.get(network, 1.0) * (CPU_FACTOR.get(network, 1) if device == "cpu" else 1)
 
 
 @functools.cache
-def _measured_ce_epochs(folder: Path, dataset: str) -> list[float]:
-    """Median seconds of an epoch of each finished CE run, ascending."""
-    import pandas
-
-    paths = sorted(folder.glob(f"{dataset}-*-ce-s*/timing.csv"))
-    return sorted(pandas.read_csv(path, index_col="epoch").sum(axis=1).median() for path in paths)
+def _measured_ce_epochs(folder: Path, dataset: str, network: str, device: str) -> list[float]:
+    """Median seconds of an epoch of each finished CE run of this network on this device, ascending."""
+    found = map(records.read_record, sorted(folder.glob(f"{dataset}-*-ce-s*")))
+    alike = [
+        record
+        for record in found
+        if record
+        and record.run["device"].startswith(device)
+        and (record.config.setting.network, record.config.hard) == (network, "none")
+    ]
+    return sorted(record.timing().sum(axis=1).median() for record in alike)

@@ -132,6 +132,8 @@ def _write_cached(targets: list, options) -> None:
     require_checkout("cached")
     if options.methods or options.noise:
         raise InputError("cached: it shows all that is shipped; without it --methods and --noise take shipped runs too")
+    if options.dry_run:
+        raise InputError("cached: it trains nothing and writes at once; --dry-run lists what would be trained")
     profiles = _cached_profiles(options)
     for profile in profiles:
         seeds = _cached_seeds(profile, options.seeds and seeds_of(options.seeds))

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dlt.harness import distributed, records
+from dlt.harness.arrays import sha256_of
 from dlt.harness.config import RunConfig
 from dlt.harness.devices import resolve_device
 from dlt.harness.errors import InputError
@@ -315,6 +316,8 @@ def evaluate(
             "dataset: give --dataset, the .npz file that the run was trained on (those of `clean` lie in "
             "data/ beside runs/)"
         )
+    if dataset and (not Path(dataset).is_file() or sha256_of(dataset) != record.config.data_sha256):
+        raise InputError(f"dataset: {dataset} is not the .npz file that the run in {folder} was trained on")
     config = dataclasses.replace(record.config, dataset=dataset or record.config.dataset)
     run = Run(config, resolve_device(device), data_dir, Path(folder).resolve().parent.parent)
     load_weights(path, run.networks)

@@ -16,9 +16,9 @@ from dlt.artifact.drawing import (
     point_style,
     write_figure,
 )
+from dlt.artifact.exhibits.common import found
 from dlt.artifact.experiments import TABLES, Column, headings
 from dlt.harness.config import RunConfig
-from dlt.harness.records import find_record
 
 if TYPE_CHECKING:
     import pandas
@@ -58,7 +58,7 @@ def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> t
         caption(
             figure,
             "Error against work by the cost model, mean and range of seeds: nearer to the lower left is better; "
-            "joined are the methods that none beats at as much work\n"
+            "joined are the methods that none beats at as much work, over the seeds that both have\n"
             f"{TABLE.describe(profile, most, 'mean and range')}"
             + (f", of some methods {least}" if least < most else ""),
         )
@@ -80,23 +80,22 @@ def collect_costs(profile: str, seeds: list[int], stores: list[Path]) -> "pandas
     for column in TABLE.columns:
         cells = []
         for method in TABLE.methods:
-            configs = [TABLE.config(profile, method, column, seed) for seed in seeds]
-            records = [record for config in configs if config and (record := find_record(config, stores))]
+            configs = {seed: TABLE.config(profile, method, column, seed) for seed in seeds}
+            records = found({seed: config for seed, config in configs.items() if config}, stores)
             if records:
-                last = [record.result["test_accuracy"]["last"] for record in records]
-                numbers = {"mean": sum(last) / len(last), "min": min(last), "max": max(last), "n": len(last)}
-                about = {"noise": column.noise, "rate": column.rate, "method": method, "work": records[0].config.cost}
-                cells.append(about | numbers)
+                last = pandas.Series({s: record.result["test_accuracy"]["last"] for s, record in records.items()})
+                numbers = {"mean": last.mean(), "min": last.min(), "max": last.max(), "n": len(last), "last": last}
+                work = next(iter(records.values())).config.cost
+                cells.append({"noise": column.noise, "rate": column.rate, "method": method, "work": work} | numbers)
         rows += [cell | {"front": on_front(cell, cells)} for cell in cells]
     names = ["noise", "rate", "method", "work", "mean", "min", "max", "n", "front"]
     return pandas.DataFrame(rows, columns=names)
 
 
 def on_front(cell: dict, cells: list[dict]) -> bool:
-    """Whether every method that is more accurate works more: the Pareto front."""
-    return not any(
-        other["mean"] >= cell["mean"] and other["work"] <= cell["work"] and other is not cell for other in cells
-    )
+    """Whether every method works more that is as accurate over the seeds that both have: the Pareto front."""
+    cheaper = [other for other in cells if other is not cell and other["work"] <= cell["work"]]
+    return not any((other["last"] - cell["last"]).mean() >= 0 for other in cheaper)
 
 
 def _draw(panel: "Axes", part: "pandas.DataFrame") -> None:

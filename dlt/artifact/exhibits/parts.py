@@ -50,14 +50,19 @@ def runs(profile: str, seed: int) -> dict[str, RunConfig]:
 
 
 def collect_parts(profile: str, seeds: list[int], stores: list[Path]) -> "pandas.DataFrame":
-    """A row for each part and noise: Last (%) and its difference from the paper's, the w of the end, wrong labels."""
+    """A row for each part and noise: Last (%) and its difference from the paper's, the w of the end, wrong labels.
+
+    Of a column only the seeds count that every part has which was run at all, so that its rows can be compared.
+    """
     import pandas
 
     rows = []
     for noise, rate in _columns(profile):
         papers = None
+        run = {part: found({s: _run(profile, part, (noise, rate), s) for s in seeds}, stores) for part in PARTS}
+        common = set(seeds).intersection(*(records for records in run.values() if records))
         for part in PARTS:
-            records = found({s: _run(profile, part, (noise, rate), s) for s in seeds}, stores)
+            records = {seed: record for seed, record in run[part].items() if seed in common}
             last = pandas.Series({s: r.result["test_accuracy"]["last"] for s, r in records.items()}, dtype=float)
             papers = last if papers is None else papers
             assumed = [r.epochs()["w"].iloc[-1] if PARTS[part][0] == "dlt-auto" else rate for r in records.values()]
@@ -95,8 +100,9 @@ def _text(profile: str, frame: "pandas.DataFrame") -> Text:
         wrong = fixed(100 * cells["wrong"].mean())
         head += [f"{heading}: Last", "difference", f"w ({wrong} wrong)" if wrong else "w"]
     notes = [
-        f"Last: mean test accuracy of the last {LAST_EPOCHS} epochs. Difference: from the paper's, over the same "
-        "seeds, in points. w of Eq. 7 in the last epoch, and how many labels are wrong, in percent.",
+        f"Last: mean test accuracy of the last {LAST_EPOCHS} epochs. Difference: from the paper's, in points; of a "
+        "column only the seeds count that all its rows have. w of Eq. 7 in the last epoch, and how many labels are "
+        "wrong, in percent.",
         command_note("parts", profile, seeds, int(frame["n"].sum()), seeds * len(frame)),
     ]
     return Text("parts", TITLE, setting_line(profile, seeds), head, lines, notes, left=1)
