@@ -176,10 +176,8 @@ def clean(options) -> None:
     )
     summary = cleaning.clean(request)
     print(cleaning.in_words(summary))
-    if "samples" in summary:
-        print(f"written: {output}/review.html (open it in a browser), suspects.csv, labels.csv, exports")
-    else:
-        print(f"written: {output}/index.html (open it in a browser), suspects.csv, labels.csv, galleries, model/")
+    others = "exports" if "samples" in summary else "index.html with galleries, model/"
+    print(f"written: {output}/review.html (open it in a browser, and decide), suspects.csv, labels.csv, {others}")
     given = [word for name in ("label", "id") if (value := getattr(options, name)) for word in (f"--{name}", value)]
     if options.path.suffix != ".npy":
         print("then: apply " + shlex.join([str(options.path), "decisions.csv", "corrected/", *given]))

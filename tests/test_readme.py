@@ -149,6 +149,13 @@ def test_links_lead_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_anchors_are_headings(page):
+    for link, anchor in re.findall(r"\]\(([^)#:]*\.md)?#([^)]+)\)", PAGES[page]):
+        headings = re.findall(r"^#+ (.+)$", (page.parent / link if link else page).read_text(), re.MULTILINE)
+        assert anchor in {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_the_counts_of_claims_are_those_of_the_page():
     profiles = re.findall(r"## Profile `(\w+)`.*\n\n(Of .*)\n", (ROOT / "CLAIMS.md").read_text())
     assert len(profiles) == 2

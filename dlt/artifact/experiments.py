@@ -175,7 +175,7 @@ TABLE3_ROWS = {method: _NAMES[method] for method in paper.TABLE3}
 # One accuracy a method: beside our Last and beside our Best, as a note says.
 TABLE3_CELLS = {("none", 0.0): {method: (value, value) for method, value in paper.TABLE3.items()}}
 
-ROWS_SINCE = {  # DivideMix, and ours
+ROWS_BEYOND = {  # that the paper does not run, and ours
     "co-teaching": "Co-teaching",
     "elr": "ELR",
     "elr-plus": "ELR+",
@@ -249,7 +249,7 @@ TABLES = {
         Table(
             "beyond",
             "test accuracy (%) of methods and with label noise that the paper does not have",
-            ROWS | ROWS_SINCE,
+            ROWS | ROWS_BEYOND,
             BEYOND,
             brief=True,
             notes=(
