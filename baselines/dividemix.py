@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from dlt.harness.method import Batch, Method
 from dlt.harness.networks import evaluating
-from dlt.semisupervised import MIXUP_ALPHAS, mixup, noisy_weight_for, prior_regularizer, ramp, sharpen
+from dlt.semisupervised import MIXUP_ALPHAS, mixup, mixup_weight, noisy_weight_for, prior_regularizer, ramp, sharpen
 from dlt.threshold import LastEpoch, selection_proportion
 
 HISTORY = 5  # epochs whose losses are averaged at a noise rate of 0.9, where every epoch has all rows
@@ -177,8 +177,8 @@ class DivideMix(Method):
         run, config = self.run, self.config
         sets = (batch.index, batch.index, batch.unlabelled, batch.unlabelled)
         views = [run.augmented(rows) for rows in sets if len(rows)]
-        weight = run.numpy_generator("mixup weight").beta(config.mixup_alpha, config.mixup_alpha)
-        weights = run.scalars(max(weight, 1 - weight), self.unlabelled_weight(batch.progress))
+        weight = mixup_weight(config.mixup_alpha, run.numpy_generator("mixup weight"))
+        weights = run.scalars(weight, self.unlabelled_weight(batch.progress))
         rows = sum(map(len, views))
         partners = torch.randperm(rows, generator=run.generator("mixup partners"), device=batch.index.device)
         w = self.splits[batch.network][1][batch.index, None]

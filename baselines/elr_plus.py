@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from baselines.early_learning import ELR, clamped, early_learning
 from dlt.harness.method import Batch
 from dlt.harness.networks import batch_statistics
-from dlt.semisupervised import mixup
+from dlt.semisupervised import mixup, mixup_weight
 
 MANY_CLASSES = 50  # above, numbers are those of CIFAR-100
 
@@ -89,8 +89,7 @@ class ELRPlus(ELR):
             run.record(batch.index, F.cross_entropy(taught, labels, reduction="none"))
         targets = self._averaged(batch, clamped(taught))
 
-        weight = run.numpy_generator("mixup weight").beta(config.mixup_alpha, config.mixup_alpha)
-        weight = max(weight, 1 - weight)
+        weight = mixup_weight(config.mixup_alpha, run.numpy_generator("mixup weight"))
         partners = torch.randperm(len(images), generator=run.generator("mixup partners"), device=run.device)
         logits = run.forward(mixup(images, partners, weight), batch.network)
         one_hot, targets = F.one_hot(labels, run.num_classes).to(logits.dtype), mixup(targets, partners, weight)

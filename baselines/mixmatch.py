@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from baselines.dividemix import CoDivideBatch
 from dlt.harness.method import Batch, Method
-from dlt.semisupervised import mixup, ramp, sharpen
+from dlt.semisupervised import mixup, mixup_weight, ramp, sharpen
 
 
 def class_weights(counts: Tensor) -> Tensor:
@@ -90,8 +90,7 @@ class MixMatch(Method):
         if len(batch.unlabelled):
             targets = torch.cat([targets, self._guesses(views[count:])])
         alpha = config.late_mixup_alpha if run.epoch > run.setting.epochs / 2 else config.mixup_alpha
-        weight = run.numpy_generator("mixup weight").beta(alpha, alpha)
-        weight = max(weight, 1 - weight)
+        weight = mixup_weight(alpha, run.numpy_generator("mixup weight"))
         partners = torch.randperm(len(views), generator=run.generator("mixup partners"), device=run.device)
         logits = run.forward(mixup(views, partners, weight))
         targets = mixup(targets, partners, weight)

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from dlt.anchors import nearest_neighbours
 from dlt.harness.method import Batch, Method
 from dlt.harness.networks import without_head
-from dlt.semisupervised import mixup
+from dlt.semisupervised import mixup, mixup_weight
 
 
 def balanced_votes(nearest: Tensor, labels: Tensor, classes: int) -> Tensor:
@@ -94,11 +94,10 @@ class SSR(Method):
             yield Batch(index)
 
     def loss(self, batch: Batch) -> Tensor:
-        run, alpha = self.run, self.config.mixup_alpha
+        run = self.run
         views = torch.cat([run.augmented(batch.index), run.augmented(batch.index)])
         targets = F.one_hot(self.labels[batch.index], run.num_classes).to(views.dtype).repeat(2, 1)
-        weight = run.numpy_generator("mixup weight").beta(alpha, alpha)
-        weight = max(weight, 1 - weight)
+        weight = mixup_weight(self.config.mixup_alpha, run.numpy_generator("mixup weight"))
         partners = torch.randperm(len(views), generator=run.generator("mixup partners"), device=run.device)
         return F.cross_entropy(run.forward(mixup(views, partners, weight)), mixup(targets, partners, weight))
 

@@ -20,6 +20,7 @@ from dlt.semisupervised import (
     clean_loss,
     mixup,
     mixup_partners,
+    mixup_weight,
     noisy_loss,
     noisy_weight_for,
     prior_regularizer,
@@ -167,8 +168,8 @@ class DLT(Method):
         losses = self._judging_losses(index)
         views = torch.cat([run.augmented(index) for _ in range(config.views)])
         keys = torch.rand((2, len(views)), generator=run.generator("mixup partners"), device=views.device)
-        weight = run.numpy_generator("mixup weight").beta(config.mixup_alpha, config.mixup_alpha)
-        weights = run.scalars(max(weight, 1 - weight), self._ramped_lambda_n())
+        weight = mixup_weight(config.mixup_alpha, run.numpy_generator("mixup weight"))
+        weights = run.scalars(weight, self._ramped_lambda_n())
         loss, clean, pseudo_labels = self.step(losses, views, run.labels[index], tau, keys, *weights)
         self.threshold.record(losses)
         self.taus.append(tau)

@@ -59,6 +59,12 @@ def mixup_partners(clean: Tensor, order_keys: Tensor, choice_keys: Tensor) -> Te
     return order[torch.where(clean, rank, choice)]
 
 
+def mixup_weight(alpha: float, generator) -> float:
+    """The share of a row itself in `mixup`, at least 1/2, drawn from Beta(alpha, alpha) by a NumPy generator."""
+    weight = generator.beta(alpha, alpha)
+    return max(weight, 1 - weight)
+
+
 def mixup(values: Tensor, partners: Tensor, weight: Tensor | float) -> Tensor:
     """Rows (R, ...) mixed with their partners; `weight` is lambda, the share of the row itself."""
     return values[partners].lerp(values, weight)
