@@ -49,9 +49,8 @@ class ELRPlus(ELR):
 
     @classmethod
     def setting_defaults(cls, run_config) -> dict:
-        return super().setting_defaults(run_config) | {
-            "regularizer_ramp": 0.4 if run_config.num_classes > MANY_CLASSES else 0.0
-        }
+        rise = 0.4 if run_config.num_classes > MANY_CLASSES else 0.0
+        return super().setting_defaults(run_config) | {"regularizer_ramp": rise}
 
     @classmethod
     def check(cls, run_config, config) -> None:

@@ -6,10 +6,9 @@ drawn anew and trained by Adam on frozen layers (progressive early stopping). Fr
 label is the class predicted over two views is labelled, and MixMatch trains on both kinds.
 
 As in the authors' code the frozen layers' batch norms go on moving. Different: the head remains in the optimiser, with
-its momentum (theirs leaves it out); settings are shared. lambda_u is 5, and 75 above 50 classes, as
-theirs on the labels that people gave (on others they take up to 150). Assumed: the warm-up, that of CIFAR-10, holds for
-all data; the ramp has DLT's
-length; Adam's rate rises where the head has fewer steps than on CIFAR, or it would stay where it was drawn.
+its momentum (theirs leaves it out); settings are shared. lambda_u is 5, and 75 above 50 classes, as theirs on labels
+that people gave (on others they take up to 150). Assumed: the warm-up, that of CIFAR-10, holds for all data; the ramp
+has DLT's length; Adam's rate rises where the head has fewer steps than on CIFAR, or it would stay where it was drawn.
 """
 
 import copy

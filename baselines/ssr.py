@@ -75,9 +75,8 @@ class SSR(Method):
         given = run.labels[run.rows]
         confidence, predicted = logits.softmax(1).max(1)
         labels = torch.where(confidence > config.relabel_threshold, predicted, given)
-        _, nearest = nearest_neighbours(
-            features, max(1, min(config.neighbours, int(0.4 * len(labels) / run.num_classes)))
-        )
+        neighbours = max(1, min(config.neighbours, int(0.4 * len(labels) / run.num_classes)))
+        _, nearest = nearest_neighbours(features, neighbours)
         kept = selected(balanced_votes(nearest, labels, run.num_classes), labels)
         self.labels = run.labels.index_copy(0, run.rows, labels)
         self.kept, self.relabelled_share = kept, (labels != given).float().mean()

@@ -142,6 +142,7 @@ def test_a_resumed_run_has_the_same_w(tiny_config, tmp_path):
         ({"anchors": 0.0}, "anchors: 0.0 is outside"),
         ({"neighbours": 0}, "neighbours: 0"),
         ({"average_warmup": 0}, "average_warmup: 0"),
+        ({"running_statistics": "mixed"}, "running_statistics: 'mixed'"),
     ],
 )
 def test_bad_options(tiny_config, options, line):

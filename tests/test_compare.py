@@ -85,6 +85,16 @@ def test_an_edited_method_is_another_contender(store, own_modules, write_run):
     assert len(codes) == 2
 
 
+def test_labels_of_an_edited_noise_are_a_column_of_their_own(store):
+    runs = []
+    for noise_sha256 in ("1234567", "abcdef0"):
+        for run in found("my_method:Mine", "ce"):
+            about = run.run | {"config": run.run["config"] | {"noise_sha256": noise_sha256}}
+            runs.append(dataclasses.replace(run, run=about))
+    columns = columns_of(runs)
+    assert [column.heading for column in columns] == ["digits symmetric0.4 (123456)", "digits symmetric0.4 (abcdef)"]
+
+
 def test_the_command_prints_and_writes(store, capsys):
     assert main(["compare", "my_method:Mine", "ce", "digits-symmetric0.4-dlt-window-*"]) == 0
     out = capsys.readouterr().out

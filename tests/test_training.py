@@ -259,6 +259,10 @@ def test_evaluate_gives_the_last_epochs_accuracy(tiny, tiny_config, tmp_path):
     folder = finish(tiny_config("ce"), tmp_path)
     last = records.read_record(folder).epochs().test_accuracy.iloc[-1]
     assert evaluate(folder, "cpu", dataset=tiny) == {"test_accuracy": pytest.approx(last, abs=1e-3)}
+    other = tmp_path / "other.npz"
+    np.savez(other, **np.load(tiny), more=0)
+    with pytest.raises(InputError, match=r"is not the \.npz file that the run in"):
+        evaluate(folder, "cpu", dataset=str(other))
 
 
 def test_draws_are_keyed_by_seed_epoch_and_purpose(tiny_config):

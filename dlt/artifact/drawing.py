@@ -96,8 +96,8 @@ def styles_of(methods: Iterable[str]) -> dict[str, tuple]:
 
 
 def caption(figure: "Figure", words: str) -> None:
-    """What the figure shows, above it."""
-    figure.suptitle(words, x=0.01, ha="left", fontsize=8)
+    """What the figure shows, above it, in as many lines as its width needs."""
+    figure.suptitle(words, x=0.01, ha="left", fontsize=8, wrap=True)
 
 
 def not_run(panel: "Axes") -> None:
