@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -58,11 +59,15 @@ def tiny_config(tiny):
 
 @pytest.fixture
 def own_modules(tmp_path, monkeypatch):
-    """A folder whose modules this process can import, and those that it starts."""
+    """A folder whose modules this process can import, and those that it starts; afterwards they are forgotten."""
     monkeypatch.syspath_prepend(tmp_path)
     path = [str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
-    return tmp_path
+    before = {*sys.modules}
+    yield tmp_path
+    for name in {*sys.modules} - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import sys
 
 import pandas
 import pytest
@@ -40,8 +39,7 @@ def store(stores, own_modules, write_run, monkeypatch):
         about["config"]["method_config"]["window"] = 5
         (other / "run.json").write_text(json.dumps(about))
     shutil.move(stores / "digits", records.RUNS / "digits")
-    yield stores
-    sys.modules.pop("my_method", None)
+    return stores
 
 
 def found(*texts):

@@ -128,10 +128,9 @@ def test_slide_window_in_somebodys_own_loop():
     assert 0 < scope["clean"].sum() < len(scope["clean"])  # a part of the last batch was kept
 
 
-def test_a_method_of_ones_own(tiny, tmp_path, monkeypatch):
+def test_a_method_of_ones_own(tiny, tmp_path, own_modules):
     code = python("class SmallLoss")
-    (tmp_path / "my_method.py").write_text(code)
-    monkeypatch.syspath_prepend(tmp_path)
+    (own_modules / "my_method.py").write_text(code)
 
     def config():
         return make_config("digits", tiny, "my_method:SmallLoss", "symmetric", 0.4, epochs=2, drop_after=1)
