@@ -48,17 +48,79 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dlt", description="Dynamic Loss Thresholding, reproduced.")
     parser.set_defaults(run=commands.overview)
     subparsers = parser.add_subparsers(metavar="COMMAND")
+    for add in (
+        _add_targets,
+        _add_train,
+        _add_estimate,
+        _add_clean,
+        _add_apply,
+        _add_undo,
+        _add_evaluate,
+        _add_export,
+        _add_export_noise,
+        _add_bench,
+        _add_status,
+        _add_compare,
+        _add_records,
+    ):
+        add(subparsers)
+    return parser
 
+
+def _add_targets(subparsers) -> None:
     for target in TARGETS:
         help_ = "every target" if target == "all" else f"train what {target} needs, then print and write it"
         command = subparsers.add_parser(target, help=help_)
         command.set_defaults(run=commands.reproduce, target=target)
         _reproduce_arguments(command)
 
+
+def _reproduce_arguments(command) -> None:
+    command.add_argument("--profile", default="auto", help="digits, mini, short, paper or auto (default)")
+    mode = command.add_mutually_exclusive_group()
+    mode.add_argument("--cached", action="store_true", help="train nothing: read the shipped records")
+    mode.add_argument("--fresh", action="store_true", help="move finished runs aside and train again")
+    command.add_argument("--seeds", help="seeds 1 to N, or a list like 1,2,5 (default 1; with --cached all)")
+    command.add_argument("--workers", type=int, help="runs at a time (default: one a core, one a GPU); ray: on a GPU")
+    command.add_argument("--launcher", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
+    command.add_argument("--address", help="of the Ray cluster, HOST:PORT (default: auto, the one this machine is in)")
+    command.add_argument("--time-budget", help="begin no epoch after 90s, 9m or 1.5h; the same command goes on")
+    command.add_argument("--methods", help="only these rows, comma-separated; of a table also your own, module:Class")
+    command.add_argument(
+        "--noise", help="only these columns: symmetric0.4,asymmetric0.2; of a table also your own, module:function0.3"
+    )
+    command.add_argument("--no-shipped", action="store_true", help="with --methods, --noise: train what is shipped too")
+    command.add_argument("--output", type=Path, help="where tables and figures go (default: in runs/, or figures/)")
+    command.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
+    _machine_arguments(command)
+
+
+def _add_train(subparsers) -> None:
     command = subparsers.add_parser("train", help="train one run")
     command.set_defaults(run=commands.train)
-    _train_arguments(command)
+    command.add_argument("--method", required=True, help="a method id, or package.module:Class")
+    _data_arguments(command, noise="symmetric")
+    _training_arguments(command)
+    command.add_argument(
+        "--assumed-rate",
+        type=_rate,
+        default="nominal",
+        help="the w of Eq. 7: nominal, realised, estimated (trains CE first), 0.38",
+    )
+    command.add_argument("--hard", default="none", help="add hard copies of the clean samples: incomplete, adversarial")
+    command.add_argument("--epsilon", type=float, default=8 / 255, help="of adversarial copies, in [0, 1] (8/255)")
+    command.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a field of the method's Config; a wrong name lists them",
+    )
+    command.add_argument("--loss-epochs", help="keep un-augmented losses at these epochs, 5,10")
+    _machine_arguments(command)
 
+
+def _add_estimate(subparsers) -> None:
     command = subparsers.add_parser("estimate", help="noise rate of a data set, from the losses of plain training")
     command.set_defaults(run=commands.estimate)
     command.add_argument("--theta", type=float, default=0.5, help="a label less likely right than this is noisy (0.5)")
@@ -66,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     _training_arguments(command)
     _machine_arguments(command)
 
+
+def _add_clean(subparsers) -> None:
     command = subparsers.add_parser("clean", help="suspicious labels of your own images, and a network without them")
     command.set_defaults(run=commands.clean)
     command.add_argument(
@@ -92,6 +156,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--setting", action="append", default=[], metavar="NAME=VALUE", help="epochs=50, threads=4")
     command.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
 
+
+def _add_apply(subparsers) -> None:
     command = subparsers.add_parser("apply", help="a corrected copy of your data, by the decisions of review.html")
     command.set_defaults(run=commands.apply)
     command.add_argument("path", type=Path, help="the data that `clean` was given")
@@ -102,29 +168,39 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--label", help="as for clean")
     command.add_argument("--id", help="as for clean")
 
+
+def _add_undo(subparsers) -> None:
     command = subparsers.add_parser("undo", help="what a copy of `apply` was made of, as it was")
     command.set_defaults(run=commands.undo)
     command.add_argument("path", type=Path, help="the copy")
     command.add_argument("output", type=Path, help="a new folder for what it was made of")
 
+
+def _add_evaluate(subparsers) -> None:
     command = subparsers.add_parser("evaluate", help="test accuracy of a finished run's weights")
     command.set_defaults(run=commands.evaluate)
     command.add_argument("folder", type=Path, help="the folder of the run, with weights.safetensors")
     command.add_argument("--dataset", help="the .npz file, where the run was trained on one")
     _machine_arguments(command)
 
+
+def _add_export(subparsers) -> None:
     command = subparsers.add_parser("export", help="a finished run's weights as safetensors, with a model card")
     command.set_defaults(run=commands.export_model)
     command.add_argument("folder", type=Path, help="the folder of the run, with weights.safetensors")
     command.add_argument("target", type=Path, help="an empty folder")
     command.add_argument("--dataset", help="the .npz file of images, where the run was trained on one")
 
+
+def _add_export_noise(subparsers) -> None:
     command = subparsers.add_parser("export-noise", help="the noisy labels of a setting, with their sha256")
     command.set_defaults(run=commands.export_noise)
     command.add_argument("target", type=Path, help="an empty folder")
     _data_arguments(command, noise="symmetric")
     _machine_arguments(command)
 
+
+def _add_bench(subparsers) -> None:
     command = subparsers.add_parser("bench", help="seconds per epoch of every method against its cost model")
     command.set_defaults(run=commands.bench)
     command.add_argument("--profile", default="auto")
@@ -140,11 +216,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--output", type=Path, help="where bench.md and bench.csv go (default: runs/bench/<profile>)")
     _machine_arguments(command)
 
-    command = subparsers.add_parser("status", help="what targets miss, and every run in runs/: done, running, stopped")
+
+def _add_status(subparsers) -> None:
+    command = subparsers.add_parser(
+        "status", help="every run in runs/, done, running or stopped, and what targets miss"
+    )
     command.set_defaults(run=commands.status)
     command.add_argument("--profile", default="auto", help="of the targets: digits, mini, short, paper or auto")
     command.add_argument("--seeds", help="of the targets: seeds 1 to N, or a list like 1,2,5")
 
+
+def _add_compare(subparsers) -> None:
     command = subparsers.add_parser("compare", help="runs side by side: paired differences over seeds, curves, work")
     command.set_defaults(run=commands.compare)
     command.add_argument(
@@ -155,6 +237,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--output", type=Path, help="the folder to write (default: runs/compared)")
 
+
+def _add_records(subparsers) -> None:
     command = subparsers.add_parser("notebooks", help="execute the notebooks in place, write figures/report.html")
     command.set_defaults(run=commands.notebooks)
 
@@ -167,32 +251,11 @@ def _parser() -> argparse.ArgumentParser:
     command = subparsers.add_parser("ship", help="copy finished records from runs/ into checkpoints/")
     command.set_defaults(run=commands.ship)
     command.add_argument("--profile", required=True)
-    return parser
 
 
 def _machine_arguments(command) -> None:
     command.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
     command.add_argument("--data-dir", help="folder with the CIFAR files (default: $DLT_DATA, else data/)")
-
-
-def _reproduce_arguments(command) -> None:
-    command.add_argument("--profile", default="auto", help="digits, mini, short, paper or auto (default)")
-    mode = command.add_mutually_exclusive_group()
-    mode.add_argument("--cached", action="store_true", help="train nothing: read the shipped records")
-    mode.add_argument("--fresh", action="store_true", help="move finished runs aside and train again")
-    command.add_argument("--seeds", help="seeds 1 to N, or a list like 1,2,5 (default 1; with --cached all)")
-    command.add_argument("--workers", type=int, help="runs at a time (default: one a core, one a GPU); ray: on a GPU")
-    command.add_argument("--launcher", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
-    command.add_argument("--address", help="of the Ray cluster, HOST:PORT (default: auto, the one this machine is in)")
-    command.add_argument("--time-budget", help="begin no epoch after 90s, 9m or 1.5h; the same command goes on")
-    command.add_argument("--methods", help="only these rows, comma-separated; of a table also your own, module:Class")
-    command.add_argument(
-        "--noise", help="only these columns: symmetric0.4,asymmetric0.2; of a table also your own, module:function0.3"
-    )
-    command.add_argument("--no-shipped", action="store_true", help="with --methods, --noise: train what is shipped too")
-    command.add_argument("--output", type=Path, help="where tables and figures go (default: in runs/, or figures/)")
-    command.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
-    _machine_arguments(command)
 
 
 def _data_arguments(command, noise: str) -> None:
@@ -218,29 +281,6 @@ def _training_arguments(command) -> None:
     )
     command.add_argument("--checkpoint-seconds", type=float, default=10, help="save at most this often (10)")
     command.add_argument("--output", type=Path, help="the store (default: runs/)")
-
-
-def _train_arguments(command) -> None:
-    command.add_argument("--method", required=True, help="a method id, or package.module:Class")
-    _data_arguments(command, noise="symmetric")
-    _training_arguments(command)
-    command.add_argument(
-        "--assumed-rate",
-        type=_rate,
-        default="nominal",
-        help="the w of Eq. 7: nominal, realised, estimated (trains CE first), 0.38",
-    )
-    command.add_argument("--hard", default="none", help="add hard copies of the clean samples: incomplete, adversarial")
-    command.add_argument("--epsilon", type=float, default=8 / 255, help="of adversarial copies, in [0, 1] (8/255)")
-    command.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a field of the method's Config; a wrong name lists them",
-    )
-    command.add_argument("--loss-epochs", help="keep un-augmented losses at these epochs, 5,10")
-    _machine_arguments(command)
 
 
 def _rate(text: str) -> str | float:

@@ -7,7 +7,7 @@ import pytest
 from handmade import SHORT, SYM
 
 from dlt.__main__ import main
-from dlt.artifact import reproduce, shipping
+from dlt.artifact import costs, reproduce, shipping
 from dlt.artifact.experiments import TABLES
 from dlt.harness import records
 from dlt.harness.config import make_config
@@ -73,6 +73,15 @@ def test_the_profile_is_that_of_the_device_asked_for(stores, capsys, monkeypatch
     assert "to train on cuda" in out
 
 
+def test_an_epoch_costs_what_it_took_on_this_device(write_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "RUNS", tmp_path)
+    for seed, device, seconds in [(1, "cpu: Toy CPU", 3.0), (2, "Toy GPU", 0.5), (3, "Toy GPU", 0.5)]:
+        write_run("ce", SYM, seed, 80.0, 90.0, table=TABLES["table1"], device=device, seconds=seconds)
+    config = make_config("digits", "digits", "dlt-window", "symmetric", 0.4)
+    assert costs.training_seconds([config], "cpu") == pytest.approx(3.0 * config.cost)
+    assert costs.training_seconds([config], "cuda") == pytest.approx(0.5 * config.cost)
+
+
 def test_status_lists_every_run(stores, tiny, tiny_config, own_modules, capsys, monkeypatch):
     """Those of no target too: own methods, data, seeds and settings, of any profile."""
     monkeypatch.chdir(stores)
@@ -88,7 +97,8 @@ def test_status_lists_every_run(stores, tiny, tiny_config, own_modules, capsys, 
     (records.RUNS / "digits/notes").mkdir()
     with records.locked(records.folder_of(records.RUNS, running)):
         assert main(["status", "--profile", "digits"]) == 0
-    runs = capsys.readouterr().out.partition("runs in runs, with Last:\n")[2].splitlines()
+    runs = capsys.readouterr().out.partition("\n\n")[0].splitlines()
+    assert runs.pop(0) == "runs in runs, with Last:"
     assert [line.split()[0] for line in runs] == ["done", "stopped", "running", "done"]
     assert [line.split()[-1] for line in runs] == [
         f"runs/{c.profile}/{c.name}" for c in (done, stopped, running, other)

@@ -19,6 +19,7 @@ from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
 from dlt.harness.method import METHODS
 from dlt.harness.run import Run
+from dlt.harness.progress import Bar
 from dlt.harness.sweep import End, Job, _work, sweep
 from dlt.harness.training import evaluate, train, train_epoch
 
@@ -307,6 +308,20 @@ def test_a_deadline_stops_at_an_epoch_and_the_next_call_goes_on(tiny_config, tmp
     assert records.read_record(folder) is None
     assert sweep([config], Job(tmp_path, "cpu", 1, say=lambda line: None)) == {}
     assert same_files(folder, finish(config, tmp_path / "whole"))
+
+
+def test_the_time_left_is_not_estimated_by_restored_epochs(tiny_config, monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
+    one, other = (tiny_config("ce", seed=seed, epochs=100) for seed in (1, 2))
+    bar = Bar([one, other], print)
+    for seconds, config, epoch in [(100, one, 60), (140, one, 61), (180, other, 99), (220, one, 62)]:
+        now[0] = seconds
+        bar.epoch(config, {"epoch": epoch})
+    bar.close()
+    shown = capsys.readouterr().err
+    assert " 61/200 CE-epochs [00:40, 1:32:40 left], ce 61/100" in shown  # 139 epochs of 40 s
+    assert "161/200 CE-epochs [02:00, 39:00 left], ce 62/100" in shown  # 39 of 60 s
 
 
 def test_what_fits_goes_first(tiny_config, tmp_path):

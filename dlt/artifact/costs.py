@@ -41,7 +41,7 @@ def _measured_ce_epochs(folder: Path, dataset: str, network: str, device: str) -
         record
         for record in found
         if record
-        and record.run["device"].startswith(device)
+        and record.run["device"].startswith("cpu") == (device == "cpu")  # a GPU bears its own name
         and (record.config.setting.network, record.config.hard) == (network, "none")
     ]
     return sorted(record.timing().sum(axis=1).median() for record in alike)

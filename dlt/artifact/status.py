@@ -27,9 +27,9 @@ The shipped records and the notebooks are in the repository."""
 
 
 def status(profile: str, seeds: list[int]) -> str:
-    """What each target misses in a profile with these seeds; then every run in runs/, whosever it is."""
+    """Every run in runs/, whosever it is; then what each target misses in a profile with these seeds."""
     profile = resolve_profile(profile, resolve_device("auto").type)
-    return "\n".join([*_of_targets(profile, seeds), "", *_of_runs(records.RUNS)])
+    return "\n".join([*_of_runs(records.RUNS), "", *_of_targets(profile, seeds)])
 
 
 def _of_targets(profile: str, seeds: list[int]) -> list[str]:
