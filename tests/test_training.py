@@ -18,8 +18,8 @@ from dlt.harness import records
 from dlt.harness.config import make_config
 from dlt.harness.errors import InputError
 from dlt.harness.method import METHODS
-from dlt.harness.run import Run
 from dlt.harness.progress import Bar
+from dlt.harness.run import Run
 from dlt.harness.sweep import End, Job, _work, sweep
 from dlt.harness.training import evaluate, train, train_epoch
 
