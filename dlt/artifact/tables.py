@@ -6,7 +6,15 @@ Only what finished runs of the very configuration measured is shown; the same re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlt.artifact.experiments import DATA_NAMES, PROFILES_LIKE_PAPER, Table, dataset_in, headings, profile_with
+from dlt.artifact.experiments import (
+    DATA_NAMES,
+    PROFILES_LIKE_PAPER,
+    Column,
+    Table,
+    dataset_in,
+    headings,
+    profile_with,
+)
 from dlt.artifact.printing import Text, command_note, compute_note, fixed, signed, with_deviation
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
@@ -109,18 +117,25 @@ def text(table: Table, profile: str, frame: "pandas.DataFrame") -> Text:
         comparison = "gain"
     elif seeds == 0:
         comparison = "paper"
+    columns = _shown(table, frame)
     return Text(
         table.name,
         table.title,
         table.describe(profile, seeds, "mean ± standard deviation") + ".",
-        ["Method", "", *headings(table.columns)],
-        _lines(table, frame, comparison),
+        ["Method", "", *headings(columns)],
+        _lines(table, columns, frame, comparison),
         _notes(table, profile, frame, comparison),
         left=2,
     )
 
 
-def _lines(table: Table, frame: "pandas.DataFrame", comparison: str) -> list[list[str]]:
+def _shown(table: Table, frame: "pandas.DataFrame") -> list[Column]:
+    """The columns; of a brief table, which may have many, those with a run, once there is one."""
+    run = {(cell.paper_dataset, cell.noise, cell.rate) for cell in frame.itertuples() if cell.n}
+    return [column for column in table.columns if tuple(column) in run or not (table.brief and run)]
+
+
+def _lines(table: Table, columns: list[Column], frame: "pandas.DataFrame", comparison: str) -> list[list[str]]:
     """Our accuracies of every method and metric, and under them the comparison, where there is one."""
     cells = {(cell.method, cell.paper_dataset, cell.noise, cell.rate, cell.metric): cell for cell in frame.itertuples()}
     seeds = frame["n"].max()
@@ -128,7 +143,7 @@ def _lines(table: Table, frame: "pandas.DataFrame", comparison: str) -> list[lis
     lines = []
     for method in table.rows:
         for metric, label in metrics.items():
-            row = [cells[method, *column, metric] for column in table.columns]
+            row = [cells[method, *column, metric] for column in columns]
             name = table.rows[method] if metric == "last" else ""
             lines.append([name, label, *(with_deviation(cell.mean, cell.std, cell.n, seeds) for cell in row)])
             itself = (method, metric) == (table.baseline, "last")
@@ -136,13 +151,13 @@ def _lines(table: Table, frame: "pandas.DataFrame", comparison: str) -> list[lis
             if any(compared):
                 lines.append(["", comparison, *compared])
         if table.brief:
-            lines.append(["", "work", *_works(table, frame["profile"].iloc[0], method)])
+            lines.append(["", "work", *_works(table, columns, frame["profile"].iloc[0], method)])
     return lines
 
 
-def _works(table: Table, profile: str, method: str) -> list[str]:
+def _works(table: Table, columns: list[Column], profile: str, method: str) -> list[str]:
     """What a run of each column costs, in CE-epochs, by the cost model."""
-    configs = [table.config(profile, method, column, 1) for column in table.columns]
+    configs = [table.config(profile, method, column, 1) for column in columns]
     return [f"{config.cost:.0f}" if config else "" for config in configs]
 
 
@@ -181,6 +196,12 @@ def _notes(table: Table, profile: str, frame: "pandas.DataFrame", comparison: st
     if table.brief:
         notes.append("Work: of a run, in epochs of cross-entropy training, by the cost model.")
     notes += table.notes
+    shown = _shown(table, frame)
+    if len(shown) < len(table.columns):
+        named = zip(headings(table.columns), table.columns, strict=True)
+        notes.append(
+            f"Not shown, as nothing was run: {', '.join(name for name, column in named if column not in shown)}."
+        )
     if frame["n"].any():
         notes.append(_compute(frame))
     absent = [d for d in table.paper if dataset_in(profile, d) is None]
