@@ -62,7 +62,8 @@ def test_beyond_the_paper_shows_what_was_run(write_run, tmp_path):
     measured = [line[1:] for line in text.lines if line[2] and line[1] != "work"]
     assert measured == [["Last", "70.0"], ["Last", "90.0"], ["gain", "+20.0"]]
     hidden = next(note for note in text.notes if note.startswith("Not shown, as nothing was run: CIFAR-10 sym 0.2, "))
-    assert hidden.count(", ") == 11 and hidden.endswith("CIFAR-10 instance 0.2, CIFAR-100 human noisy.")
+    assert hidden.count(", ") == 11
+    assert hidden.endswith("CIFAR-10 instance 0.2, CIFAR-100 human noisy.")
 
 
 @pytest.mark.parametrize("name", TABLES)
