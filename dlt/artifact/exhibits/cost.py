@@ -57,10 +57,10 @@ def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> t
         least, most = (int(frame["n"].min()), int(frame["n"].max())) if len(frame) else (0, 0)
         caption(
             figure,
-            "Error against work by the cost model, mean and range of seeds: nearer to the lower left is better; "
-            "joined are the methods that none beats at as much work, over the seeds that both have\n"
-            f"{TABLE.describe(profile, most, 'mean and range')}"
-            + (f", of some methods {least}" if least < most else ""),
+            "Error against work by the cost model: nearer to the lower left is better; ringed are the methods that "
+            "none matches at as much work or less, over the seeds that both have\n"
+            + TABLE.describe(profile, most, "mean and range")
+            + (", of some methods fewer" if least < most else ""),
         )
         return "", write_figure(figure, frame, Path(folder) / profile / "cost")
 
@@ -103,7 +103,8 @@ def _draw(panel: "Axes", part: "pandas.DataFrame") -> None:
         not_run(panel)
         return
     front = part[part["front"]].sort_values("work")
-    panel.plot(front["work"], 100 - front["mean"], color=GREY, linewidth=0.8, zorder=1)
+    ring = {"marker": "o", "markersize": 13, "markerfacecolor": "none"}
+    panel.plot(front["work"], 100 - front["mean"], color=GREY, linewidth=0.8, zorder=1, **ring)
     for cell in part.itertuples():
         color, _ = METHOD_STYLES.get(cell.method, OTHER_STYLE)
         spread = [[cell.max - cell.mean], [cell.mean - cell.min]]
