@@ -44,8 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that takes no part of an option for the whole: --epoch is not --epochs."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments, allow_abbrev=False)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m dlt", description="Dynamic Loss Thresholding, reproduced.")
+    parser = _Parser(prog="python -m dlt", description="Dynamic Loss Thresholding, reproduced.")
     parser.set_defaults(run=commands.overview)
     subparsers = parser.add_subparsers(metavar="COMMAND")
     for add in (

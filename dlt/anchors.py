@@ -1,14 +1,15 @@
 """Which labels are wrong, while a network trains; ours. No rate is told.
 
 A mixture of losses, as noise_rate.py has it, tells wrong labels from right ones where the network disbelieves them;
-where it half believes them, as those of a look-alike class, it tells hard samples from easy ones. Two that do not:
+where it half believes them, as those of a look-alike class, it tells hard samples from easy ones. Here are two ways
+without this fault:
 
-anchors are the samples that surely are of a class: what labels they bear is the transition matrix T, however weak the
-network is elsewhere. Neighbours, whose votes leave out a sample's own label, say together with the network which they
-are;
-
-T taken out of what a network says, which learns noisy labels, leaves the class that it sees, and this and the given
-label judge together. A weak network, which is unsure, cannot outvote a label; a strong one can.
+1. Anchors are the samples that surely are of a class, as the network and the votes of neighbours, which leave out a
+   sample's own label, say together. What labels they bear is the transition matrix T, however weak the network is
+   elsewhere: `transition_matrix`, `wrong_share`.
+2. A network that learns noisy labels predicts noisy labels. T taken out of its prediction leaves the class that it
+   sees, and this and the given label judge together: `judged_classes`. A weak network, which is unsure, cannot outvote
+   a label; a strong one can.
 """
 
 import torch

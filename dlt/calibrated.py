@@ -1,26 +1,22 @@
 """Ours, on top of Algorithm 1: DLT that needs no rate.
 
 What the paper leaves to the user is the w of Eq. 7, and what it lets judge is the network as the last step left it,
-whose accuracy swings from epoch to epoch while the learning rate is high. Here
+whose accuracy swings from epoch to epoch while the learning rate is high. All is Algorithm 1 but for five things:
 
-a teacher, the average of the network's weights over the steps, judges [4], pseudo-labels [19, 20] and predicts. It
-pseudo-labels in training mode, so that its running statistics are its own, of unmixed views;
+1. A teacher, the average of the network's weights over the steps, judges [4], pseudo-labels [19, 20] and predicts. It
+   pseudo-labels in training mode, so that its running statistics are its own, of unmixed views.
+2. An epoch begins with a look: the teacher sees all plain images. Their losses judge the labels until the next look,
+   and from what it says of them w is estimated, averaged over the last epochs: the median of three estimates, each of
+   which fails elsewhere. A mixture of losses (noise_rate.py) finds far too much noise where it is half believed;
+   anchors (anchors.py) find too much where the network is weak; labels that the teacher calls wrong (anchors.py) are
+   too few where it is unsure. Where w is known better, as from nearest neighbours in a space of good features,
+   `rate = "assumed"` leaves it at that, and the teacher judges at every step.
+3. An epoch is two passes of one view (K = 1) in place of one pass of two: as much work, twice as many steps.
+4. q of Eq. 7 falls to 1 - w in a third of T_grad: labels that the estimate calls wrong need not be learnt in between.
+5. lambda_n is that of w, epoch by epoch: up to 50 classes 0 below 0.3, where discarded images teach nothing, and 25
+   from there on.
 
-an epoch begins with a look of the teacher at all plain images. These losses judge, and w, averaged over the last
-epochs, is the median of three estimates: the share of labels in the lower part of a mixture of their log-odds, far too
-much where noise is half believed; that of the anchors' labels which are wrong, too much where the network is weak; and
-that of all labels which the teacher calls wrong, too little where it is unsure (anchors.py). Where w is known better,
-as from nearest neighbours in a space of good features, `rate = "assumed"` leaves it at that, and the teacher judges at
-every step;
-
-an epoch is two passes of one view (K = 1) in place of one pass of two: as much work, twice as many steps;
-
-q of Eq. 7 falls to 1 - w in a third of T_grad: labels that the estimate calls wrong need not be learnt in between.
-
-lambda_n is that of w, epoch by epoch: up to 50 classes 0 below 0.3, where discarded images teach nothing, and 25 from
-there on.
-
-All else is Algorithm 1. Never mixed with the paper's rows.
+Never mixed with the paper's rows.
 """
 
 from collections.abc import Iterator
@@ -33,6 +29,7 @@ from torch.nn import functional as F
 
 from dlt.algorithm import DLT
 from dlt.anchors import judged_classes, neighbour_votes, transition_matrix, wrong_share
+from dlt.harness.config import REAL_NOISE
 from dlt.harness.method import Batch
 from dlt.harness.networks import without_head
 from dlt.noise_rate import log_odds, share_of_the_lower
@@ -90,6 +87,9 @@ class CalibratedDLT(DLT):
             raise ValueError(f"average: {config.average} is outside [0, 1)")
         if not 0 < config.anchors <= 1:
             raise ValueError(f"anchors: {config.anchors} is outside (0, 1]")
+        told = run_config.assumed_rate not in ("nominal", REAL_NOISE.get(run_config.dataset))
+        if told and config.rate == "estimated":
+            raise ValueError(f"rate: {run_config.assumed_rate!r} is told by --assumed-rate, which only 'assumed' heeds")
         if config.running_statistics == "mixed":
             raise ValueError("running_statistics: 'mixed' are of images that the teacher never sees")
         for name in ("average_warmup", "neighbours", "rate_epochs", "passes"):

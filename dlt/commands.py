@@ -143,8 +143,13 @@ def _train_one(config, options) -> None:
         bar.update()
     if bar:
         bar.close()
-    accuracy = records.read_record(folder).result["test_accuracy"]
+    record = records.read_record(folder)
+    accuracy = record.result["test_accuracy"]
     print(f"Last {accuracy['last']:.2f}, Best (oracle) {accuracy['best']:.2f}: {folder}")
+    if "w" in (last := record.epochs().iloc[-1]):
+        wrong = record.run["label_noise"]["realised_rate"]
+        truly = "" if wrong is None else f" (truly {100 * wrong:.1f}%)"
+        print(f"w, the share of wrong labels that it believes in the last epoch: {100 * last['w']:.1f}%{truly}")
 
 
 def clean(options) -> None:

@@ -1,5 +1,7 @@
 """DLT without a rate, beside a slow and obvious version."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -80,10 +82,13 @@ def test_w_is_the_median_of_three_estimates_over_the_last_epochs(tiny_config):
 
 
 def test_nobody_tells_the_rate(tiny_config):
-    """Whatever is assumed, the result is the same."""
-    rows = [list(train_rows(tiny_config("dlt-auto", assumed_rate=rate))) for rate in (0.1, 0.8)]
+    """Whatever is assumed, the result would be the same; so a rate that is told is refused."""
+    config = tiny_config("dlt-auto")
+    rows = [train_rows(dataclasses.replace(config, assumed_rate=rate)) for rate in (0.1, 0.8)]
     assert rows[0][1:] == rows[1][1:]  # in warm-up there is no threshold
-    told = [list(train_rows(tiny_config("dlt-auto", options={"rate": "assumed"}, assumed_rate=r))) for r in (0.1, 0.8)]
+    with pytest.raises(InputError, match="rate: 0[.]8 is told by --assumed-rate, which only 'assumed' heeds"):
+        tiny_config("dlt-auto", assumed_rate=0.8)
+    told = [train_rows(tiny_config("dlt-auto", options={"rate": "assumed"}, assumed_rate=r)) for r in (0.1, 0.8)]
     assert told[0][1:] != told[1][1:]
 
 

@@ -11,6 +11,7 @@ import dlt
 from dlt.artifact.experiments import TABLES, Column
 from dlt.artifact.summary import SHOWN, summary
 from dlt.harness.config import make_config
+from dlt.harness.method import METHODS
 from dlt.harness.records import CHECKPOINTS, ROOT, find_record
 from dlt.harness.training import train
 
@@ -206,3 +207,9 @@ def test_differences_are_those_of_ten_seeds():
 @pytest.mark.parametrize("command", ["./reproduce.sh table1", "./reproduce.sh test"])
 def test_the_two_commands_are_there(command):
     assert command in README
+
+
+def test_every_method_is_on_its_page():
+    text = (ROOT / "docs/methods.md").read_text()
+    rows = dict(re.findall(r"\| `([\w-]+)` \| .+? \| \[[\w.]+\]\(\.\./([\w/.]+)\) \|", text))
+    assert rows == {name: place.partition(":")[0].replace(".", "/") + ".py" for name, (place, _) in METHODS.items()}

@@ -41,7 +41,7 @@ def test_one_cell_from_nothing_to_the_table(stores, capsys, monkeypatch):
 
     assert main(["status", "--profile", "digits"]) == 0
     out = capsys.readouterr().out
-    assert "table1 (digits): 1 done, 0 running, 0 stopped, 38 missing" in out
+    assert "table1 (digits): 1 done, 0 running, 0 stopped, 0 shipped, 38 missing" in out
     assert f"missing  {run.name}" not in out
     assert f"  done     {last:>5.1f}  runs/digits/{run.name}" in out
 
@@ -107,11 +107,15 @@ def test_status_lists_every_run(stores, tiny, tiny_config, own_modules, capsys, 
     assert runs[0].split()[1] == f"{last:.1f}"
 
 
-def test_status_names_a_missing_run_once(stores, capsys):
+def test_status_names_a_missing_run_once(stores, write_run, capsys):
+    shutil.move(write_run("ce", SYM, 1, 80.0, 90.0, table=TABLES["table1"]).parent, records.CHECKPOINTS / "digits")
     assert main(["status", "--profile", "digits"]) == 0
     out = capsys.readouterr().out
-    names = [line.split()[1] for line in out.splitlines() if line.startswith("  missing")]
-    assert len(names) == len(set(names)) > 38
+    names = [line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("  missing")]
+    runs = [name for name in names if not name.startswith("and ")]
+    assert len(runs) == len(set(runs)) > 30
+    assert "table1 (digits): 0 done, 0 running, 0 stopped, 1 shipped, 38 missing\n" in out
+    assert names[10] == "and 28 more"
     assert "no runs in " in out
 
 

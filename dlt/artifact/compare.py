@@ -187,8 +187,8 @@ def _text(columns: list[Column], frame: "pandas.DataFrame") -> Text:
         "Best (oracle) is in the CSV.",
         "Difference: of the first method of a block minus this one, in points of Last, seed by seed over the seeds "
         "that both have (the same labels), with the 95% interval of its mean (Student's t).",
-        "Higher, lower: the first method, by paired t-tests at 5% for all comparisons here together (Holm); one seed "
-        "decides nothing.",
+        "Higher, lower: the first method, by paired t-tests at 5% for all comparisons here together (Holm), by which "
+        "one may be undecided whose own interval excludes 0; one seed decides nothing.",
         "Work: epochs of cross-entropy training, by the cost model, not measured.",
     ]
     head = ["Data and noise", "Method", "seeds", "Last", "work", "shared seeds", "difference", "the first is"]

@@ -119,7 +119,8 @@ def _grid(count: int) -> tuple[int, int]:
 def draw_panels(figure: "Figure", panels: list[Panel], styles: dict[str, tuple]) -> None:
     """Test error by epoch in each panel; `styles` are {method: (colour, dashes)}."""
     down, across = _grid(len(panels))
-    axes = figure.subplots(down, across, sharex=True, sharey="row", squeeze=False)
+    lengths = {panel.runs["epoch"].max() for panel in panels if not panel.runs.empty}
+    axes = figure.subplots(down, across, sharex=len(lengths) <= 1, sharey="row", squeeze=False)
     for i, row in enumerate(axes):
         log_scale(row[0], "y", ERROR_TICKS)
         row[0].set_ylim(_limits([panel.runs for panel in panels[i * across : (i + 1) * across]]))

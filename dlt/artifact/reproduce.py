@@ -260,7 +260,9 @@ def _plan(options, asked: _Asked, configs: list[RunConfig], device: str, workers
     )
     if not missing:
         return plan
-    return f"{plan}: about {costs.in_words(costs.training_seconds(missing, device) / workers)}"
+    plan += f": about {costs.in_words(costs.training_seconds(missing, device) / workers)}"
+    there = sum(find_record(config, [records.CHECKPOINTS]) is not None for config in missing)
+    return plan + (f"; {there} of them are shipped, --cached shows these" if there else "")
 
 
 def _move_aside(configs: list[RunConfig], store: Path) -> None:

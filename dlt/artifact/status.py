@@ -7,13 +7,15 @@ from dlt.artifact import costs
 from dlt.artifact.experiments import PICTURE_PROFILES, lacks_human_file, reported_seeds
 from dlt.artifact.targets import TARGETS
 from dlt.harness import records
+from dlt.harness.config import RunConfig
 from dlt.harness.devices import resolve_device
 from dlt.harness.places import IS_CHECKOUT, shown
 from dlt.harness.records import find_record, folder_of, is_locked, read_record
 from dlt.harness.settings import PROFILES, resolve_profile
 from dlt.harness.sweep import default_workers
 
-STATES = ("done", "running", "stopped", "missing")
+STATES = ("done", "running", "stopped", "shipped", "missing")
+NAMED = 10  # missing runs of a target that are named
 USAGE = """
 ./reproduce.sh table1            train what is missing, print and write the table
 ./reproduce.sh all --cached      everything from the shipped records, trains nothing
@@ -33,19 +35,17 @@ def status(profile: str, seeds: list[int]) -> str:
 
 
 def _of_targets(profile: str, seeds: list[int]) -> list[str]:
-    """How many runs of each target are done, and the names of those that no earlier target misses too."""
+    """How many runs of each target are done, and the first names of those that no earlier target misses too."""
     lines, named = [], set()
     for target in TARGETS.values():
-        folders = {
-            config.name: folder_of(records.RUNS, config)
-            for config in target.runs(profile, seeds)
-            if not lacks_human_file(config)
-        }
-        states = {name: _state(folder) for name, folder in folders.items()}
+        configs = [config for config in target.runs(profile, seeds) if not lacks_human_file(config)]
+        states = {config.name: _state_in_all(config) for config in configs}
         counts = Counter(states.values())
         lines.append(f"{target.name} ({profile}): " + ", ".join(f"{counts[state]} {state}" for state in STATES))
         missing = [name for name, state in states.items() if state == "missing" and name not in named]
-        lines += [f"  missing  {name}" for name in missing]
+        lines += [f"  missing  {name}" for name in missing[:NAMED]]
+        if more := missing[NAMED:]:
+            lines.append(f"  missing  and {len(more)} more")
         named.update(missing)
     return lines
 
@@ -61,6 +61,12 @@ def _of_runs(store: Path) -> list[str]:
         last = f"{read_record(folder).result['test_accuracy']['last']:.1f}" if state == "done" else ""
         lines.append(f"  {state:8} {last:>5}  {shown(folder)}")
     return [f"runs in {shown(store)}, with Last:" if lines else f"no runs in {shown(store)}", *lines]
+
+
+def _state_in_all(config: RunConfig) -> str:
+    """That of a run in runs/, and where it is missing there, whether it is shipped."""
+    state = _state(folder_of(records.RUNS, config))
+    return "shipped" if state == "missing" and find_record(config, [records.CHECKPOINTS]) else state
 
 
 def _state(folder: Path) -> str:

@@ -97,7 +97,10 @@ def _checked_part(path: str | Path, arrays: dict, prefix: str) -> tuple[np.ndarr
     """`images` as (N, H, W, C) and `labels` as int64 of the training ("") or test ("test_") part."""
     for key in (f"{prefix}images", f"{prefix}labels"):
         if key not in arrays:
-            raise InputError(f"dataset: {path} has no array {key}; it has {', '.join(arrays) or 'none known'}")
+            raise InputError(
+                f"dataset: {path} has no array {key} (vectors are called features, and `clean` takes them); of "
+                f"the arrays with a name known here it has {', '.join(arrays) or 'none'}"
+            )
     images = arrays[f"{prefix}images"]
     shape = (*images.shape, 1) if images.ndim == 3 else images.shape
     if images.dtype != np.uint8 or len(shape) != 4 or shape[-1] not in (1, 3) or not images.size:
