@@ -86,7 +86,7 @@ def test_nobody_tells_the_rate(tiny_config):
     config = tiny_config("dlt-auto")
     rows = [train_rows(dataclasses.replace(config, assumed_rate=rate)) for rate in (0.1, 0.8)]
     assert rows[0][1:] == rows[1][1:]  # in warm-up there is no threshold
-    with pytest.raises(InputError, match="rate: 0[.]8 is told by --assumed-rate, which only 'assumed' heeds"):
+    with pytest.raises(InputError, match="which only 'assumed' heeds"):
         tiny_config("dlt-auto", assumed_rate=0.8)
     told = [train_rows(tiny_config("dlt-auto", options={"rate": "assumed"}, assumed_rate=r)) for r in (0.1, 0.8)]
     assert told[0][1:] != told[1][1:]
