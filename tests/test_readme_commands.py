@@ -1,5 +1,6 @@
 """The README's commands, run as they stand where a user stands, with more words that make them short."""
 
+import re
 import shutil
 import sys
 
@@ -21,7 +22,7 @@ TRAIN = ["--device", "cpu", *words(SHORT)]
 MORE = {
     "./reproduce.sh table1": ["--methods", "ce", "--noise", "symmetric0.4", "--time-budget", "2s", "--device", "cpu"],
     "./reproduce.sh test": None,
-    "./reproduce.sh train --method dlt-window --profile digits --noise symmetric": None,
+    "./reproduce.sh train --method dlt-auto --profile digits --noise symmetric": None,
     "./reproduce.sh evaluate runs/digits": None,
     "./reproduce.sh evaluate checkpoints/digits": None,
     "./reproduce.sh estimate --profile digits --dataset mine.npz": [*TRAIN, "--setting", "early_epoch=1"],
@@ -32,7 +33,7 @@ MORE = {
     "./reproduce.sh apply": None,
     "./reproduce.sh undo": None,
     "./reproduce.sh train --method my_method:SmallLoss": TRAIN,
-    "./reproduce.sh train --method dlt-window --profile digits --dataset mine.npz": TRAIN,
+    "./reproduce.sh train --method dlt-auto --profile digits --dataset mine.npz": TRAIN,
     "pip install .[cluster]": None,
     "./reproduce.sh table1 --launcher ray": None,
     ".venv/bin/torchrun": None,
@@ -118,10 +119,11 @@ def test_an_own_method_is_compared_with_ours_and_with_its_last_version(here, wri
 def test_a_run_and_what_can_be_done_with_it(here, capsys):
     train, evaluate, export = (
         command("train", "0.5"),
-        command("evaluate", "runs/digits/digits-symmetric0.5-dlt-window-s1-<hash>"),
+        command("evaluate", "runs/digits/digits-symmetric0.5-dlt-auto-s1-<hash>"),
         command("export", "my-model"),
     )
     assert main([*train[1:], *TRAIN]) == 0
+    assert re.search(r"w, the share of wrong labels .+: [\d.]+% \(truly [\d.]+%\)", capsys.readouterr().out)
     (folder,) = here.glob(evaluate[2].replace("<hash>", "*"))
     assert main(["evaluate", str(folder), "--device", "cpu"]) == 0
     assert "test_accuracy" in capsys.readouterr().out
