@@ -136,7 +136,7 @@ def _train_one(config, options) -> None:
             pass
         return
     print(f"{config.name}: {config.setting.epochs} epochs of {config.setting.network}, {config.cost:.0f} CE-epochs")
-    bar = None
+    bar, row = None, {}
     for row in rows:
         bar = bar or tqdm(total=config.setting.epochs, initial=row["epoch"] - 1, unit="epoch")
         bar.set_postfix(test=f"{row['test_accuracy']:.1f}", loss=f"{row['train_loss']:.3f}", refresh=False)
@@ -146,10 +146,10 @@ def _train_one(config, options) -> None:
     record = records.read_record(folder)
     accuracy = record.result["test_accuracy"]
     print(f"Last {accuracy['last']:.2f}, Best (oracle) {accuracy['best']:.2f}: {folder}")
-    if "w" in (last := record.epochs().iloc[-1]):
+    if "w" in row:
         wrong = record.run["label_noise"]["realised_rate"]
         truly = "" if wrong is None else f" (truly {100 * wrong:.1f}%)"
-        print(f"w, the share of wrong labels that it believes in the last epoch: {100 * last['w']:.1f}%{truly}")
+        print(f"w of Eq. 7, the share of wrong labels that it believes at the end: {100 * row['w']:.1f}%{truly}")
 
 
 def clean(options) -> None:

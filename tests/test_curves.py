@@ -10,6 +10,8 @@ from dlt.artifact.experiments import TABLES
 from dlt.harness.errors import InputError
 from dlt.harness.records import csv_text, folder_of
 
+CURVES = ["method", "seed", "epoch", "accuracy"]
+
 
 def test_curves_are_drawn_and_their_numbers_written(frame, tmp_path):
     first, second = (
@@ -43,10 +45,17 @@ def test_what_is_drawn_is_the_mean_error_also_where_a_run_has_none():
     """On a log scale: not the mean of logarithms, which no error at all would make endless."""
     seeds = {1: (60.0, 100.0), 2: (80.0, 90.0)}
     rows = [("ce", seed, epoch, value) for seed, values in seeds.items() for epoch, value in enumerate(values, 1)]
-    runs = pandas.DataFrame(rows, columns=["method", "seed", "epoch", "accuracy"])
+    runs = pandas.DataFrame(rows, columns=CURVES)
     with new_figure(4, 4) as figure:
         draw_panels(figure, [Panel("", runs, 1)], styles_of(["ce"]))
         assert figure.axes[0].lines[0].get_ydata().tolist() == [30.0, 5.0]
+
+
+def test_a_shorter_training_has_an_axis_of_its_own():
+    long = pandas.DataFrame([("ce", 1, epoch, 50.0) for epoch in range(1, 101)], columns=CURVES)
+    with new_figure(8, 4) as figure:
+        draw_panels(figure, [Panel("", long[long["epoch"] <= 60], 1), Panel("", long, 1)], styles_of(["ce"]))
+        assert [axis.get_xlim()[1] for axis in figure.axes] == [60, 100]
 
 
 @pytest.mark.parametrize("name", ["table2", "table3", "table4"])

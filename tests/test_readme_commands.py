@@ -123,7 +123,7 @@ def test_a_run_and_what_can_be_done_with_it(here, capsys):
         command("export", "my-model"),
     )
     assert main([*train[1:], *TRAIN]) == 0
-    assert re.search(r"w, the share of wrong labels .+: [\d.]+% \(truly [\d.]+%\)", capsys.readouterr().out)
+    assert re.search(r"w of Eq. 7, the share of wrong labels .+: [\d.]+% \(truly [\d.]+%\)", capsys.readouterr().out)
     (folder,) = here.glob(evaluate[2].replace("<hash>", "*"))
     assert main(["evaluate", str(folder), "--device", "cpu"]) == 0
     assert "test_accuracy" in capsys.readouterr().out
