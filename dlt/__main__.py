@@ -50,6 +50,13 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **arguments):
         super().__init__(**arguments, allow_abbrev=False)
 
+    def parse_known_args(self, *arguments):
+        """A command refuses by itself what it does not know, under its own usage, not that of all commands."""
+        namespace, unknown = super().parse_known_args(*arguments)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return namespace, unknown
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m dlt", description="Dynamic Loss Thresholding, reproduced.")

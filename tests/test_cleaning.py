@@ -279,7 +279,7 @@ def test_bad_input(tmp_path, capsys, planted):
         error = capsys.readouterr().err
         assert line in error, name
         assert error.splitlines()[-1].startswith("error: "), name
-    assert not (tmp_path / "out/runs").exists()
+        assert not (tmp_path / "out").exists(), name
 
 
 def test_a_failed_fold_keeps_the_rest(planted, tmp_path, monkeypatch, capsys):

@@ -89,6 +89,15 @@ def test_the_profile_is_that_of_the_device_asked_for(arguments, capsys, monkeypa
     assert "dataset: 'digits' is not run in profile 'short'" in capsys.readouterr().err
 
 
+def test_an_option_that_there_is_not_is_answered_by_its_command(capsys):
+    """Nor is a part of an option taken for the whole: --epoch is not --epochs."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["clean", "mine", "--epoch", "3"])
+    error = capsys.readouterr().err
+    assert error.startswith("usage: python -m dlt clean ")
+    assert error.splitlines()[-1] == "python -m dlt clean: error: unrecognized arguments: --epoch 3"
+
+
 def test_what_is_timed_is_the_profile_of_the_device(capsys, monkeypatch):
     timed = []
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)

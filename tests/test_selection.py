@@ -75,14 +75,15 @@ def test_shipped_records_can_be_left_out(bench, capsys):
 
 
 def test_a_column_that_none_can_be_run_in_is_left_out(bench, capsys):
+    """It is named, unless the noise that was asked for is run on other data."""
     words = ["table1", "--profile", "digits", "--methods", "m-correction", "--dry-run"]
     assert main(words) == 0
     out = capsys.readouterr().out
-    assert "left out, since nothing of them can be run: cifar10 asymmetric 0.2, " in out
+    assert "left out, since nothing of them can be run: asymmetric 0.2, " in out
     assert "3 runs" in out
     assert main(["table4", "--profile", "digits", "--noise", "symmetric0.3", "--dry-run"]) == 0
     out = capsys.readouterr().out
-    assert "left out, since nothing of them can be run: cifar100 symmetric 0.3" in out
+    assert "left out" not in out
     assert "2 runs" in out
 
 

@@ -84,9 +84,15 @@ def narrowed(table: Table, profile: str, configs: list[RunConfig]) -> tuple[Tabl
         setting = (column.noise, column.rate)
         cells.setdefault(column.dataset, {})[setting] = table.paper[column.dataset][setting]
     left_out = [method for method in table.rows if method not in rows]
-    left_out += [" ".join(map(str, column)) for column in table.columns if column not in columns]
+    kept = {(column.noise, column.rate) for column in columns}
+    left_out += [f"{noise} {rate}" for noise, rate in _settings(table) if (noise, rate) not in kept]
     baseline = table.baseline if table.baseline in rows else next(iter(rows))
     return dataclasses.replace(table, rows=rows, paper=cells, baseline=baseline), left_out
+
+
+def _settings(table: Table) -> list[tuple[str, float]]:
+    """The kinds of noise of its columns, whatever the data set."""
+    return list(dict.fromkeys((column.noise, column.rate) for column in table.columns))
 
 
 def chosen(configs: list[RunConfig], options) -> list[RunConfig]:

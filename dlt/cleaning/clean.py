@@ -10,7 +10,7 @@ from dlt.cleaning.embedding import embedded_request
 from dlt.cleaning.finetuning import clean_finetuned
 from dlt.cleaning.from_scratch import clean_from_scratch
 from dlt.cleaning.pictures import side_of
-from dlt.cleaning.request import Request, check_output, mark_output
+from dlt.cleaning.request import Request, mark_output, output_of
 from dlt.cleaning.tables import LISTS, PICTURES
 from dlt.cleaning.truth import true_labels
 from dlt.cleaning.vectors import is_vectors, read_vectors
@@ -93,8 +93,8 @@ def _clean_vectors(request: Request, say) -> dict:
     settings = request.settings or {}
     make_config("features", first_dataset("features"), "dlt-auto", "none", seed=request.seed, **settings)
     known = true_labels(request.path, request.clean_label, request.id_column)
-    check_output(request)
-    vectors = read_vectors(request.path, request.label, request.id_column, request.clean_label)
+    with output_of(request):
+        vectors = read_vectors(request.path, request.label, request.id_column, request.clean_label)
     mark_output(request)
     return clean_vectors(vectors, request.output, request.device, request.seed, settings, say, known)
 

@@ -15,7 +15,7 @@ import torch
 from dlt.cleaning.apply_source import data_hash
 from dlt.cleaning.backbones import Backbone
 from dlt.cleaning.listing import Listed, Shown, check_enough, in_a_line, list_pictures, readable
-from dlt.cleaning.request import Request, check_output, left_out, mark_output
+from dlt.cleaning.request import Request, left_out, mark_output, output_of
 from dlt.cleaning.truth import true_labels
 from dlt.cleaning.vectors import Vectors
 from dlt.harness.errors import InputError
@@ -32,9 +32,9 @@ def embedded_request(request: Request, backbone: Backbone, say, doing: str) -> t
     `doing` ends the line that says what comes. All that is asked for is checked before anything is written.
     """
     known = true_labels(request.path, request.clean_label, request.id_column)
-    check_output(request)
-    listed = list_pictures(request.path, request.label, request.id_column, request.picture_column)
-    sha256 = data_hash(request.path, request.label, request.id_column)
+    with output_of(request):
+        listed = list_pictures(request.path, request.label, request.id_column, request.picture_column)
+        sha256 = data_hash(request.path, request.label, request.id_column)
     say(f"{len(listed)} pictures, {doing}")
     mark_output(request)
     vectors = embed(listed, backbone, request.views, request.output / "embeddings", sha256)

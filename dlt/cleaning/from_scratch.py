@@ -12,7 +12,7 @@ from dlt.artifact.printing import counted
 from dlt.cleaning import page
 from dlt.cleaning.apply_source import data_hash
 from dlt.cleaning.pictures import Pictures, read_pictures, side_of
-from dlt.cleaning.request import MARK, Request, check_output, left_out, mark_output
+from dlt.cleaning.request import MARK, Request, left_out, mark_output, output_of
 from dlt.cleaning.review import write_review
 from dlt.cleaning.suspects import fold_parts, judge, out_of_sample, probabilities
 from dlt.cleaning.truth import beside_the_truth, check_known, true_labels, truth_in_words
@@ -45,10 +45,10 @@ def clean_from_scratch(request: Request, device: torch.device, say) -> dict:
     # What cannot be trained is refused before any picture is read.
     make_config(profile, first_dataset(profile), METHOD, "none", seed=request.seed, **settings)
     known = true_labels(request.path, request.clean_label, request.id_column)
-    check_output(request)
-    pictures = read_pictures(request.path, SIZES[profile], request.label, request.id_column, request.picture_column)
-    check_known(known, pictures.class_names)
-    _check_folds(pictures, request)
+    with output_of(request):
+        pictures = read_pictures(request.path, SIZES[profile], request.label, request.id_column, request.picture_column)
+        check_known(known, pictures.class_names)
+        _check_folds(pictures, request)
     say(_what(pictures, profile))
     write_atomic(request.output / MARK, "")
     config, folds = _configs(request, profile, pictures, settings)

@@ -1,5 +1,7 @@
 """What `clean` is asked for, and the folder that it writes into."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,17 +34,28 @@ class Request:
     finetune: bool = False  # train the backbone itself
 
 
-def check_output(request: Request) -> None:
-    """InputError for an output folder that is not this command's, or lies among the pictures."""
+@contextmanager
+def output_of(request: Request) -> Iterator[None]:
+    """The output folder, there while the data are read; one made for data that are then refused is gone again.
+
+    InputError for a folder that is not this command's, or lies among the pictures.
+    """
     path, output = request.path.resolve(), request.output.resolve()
     if path.is_dir() and output.is_relative_to(path):
         raise InputError(f"output: {output} lies among the pictures; give another --output")
+    is_new = not output.exists()
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"output: {output} cannot be made ({error.strerror})") from None
     if any(output.iterdir()) and not (output / MARK).exists():
         raise InputError(f"output: {output} is not empty, and not of this command; nothing in it was touched")
+    try:
+        yield
+    except InputError:
+        if is_new:
+            output.rmdir()
+        raise
 
 
 def mark_output(request: Request) -> None:
