@@ -151,9 +151,9 @@ def command_note(name: str, profile: str, seeds: int, here: int, whole: int) -> 
     return f"{command} makes the whole, {counted(whole, 'run')}, training what runs/ lacks; {here} of them are here."
 
 
-def compute_note(hours: "pandas.Series", runs: int) -> str:
-    """`hours` by device, of CPU cores (as many as threads) or of a GPU."""
-    return f"Compute: {'; '.join(_cost(*cost) for cost in hours.items())}; {counted(runs, 'run')}."
+def compute(hours: "pandas.Series", runs: int) -> str:
+    """`hours` by device, of CPU cores (as many as threads) or of a GPU, in words."""
+    return f"{'; '.join(_cost(*cost) for cost in hours.items())}; {counted(runs, 'run')}"
 
 
 def _cost(device: str, hours: float) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dlt.artifact import costs
 from dlt.artifact.experiments import PICTURE_PROFILES, lacks_human_file, reported_seeds
+from dlt.artifact.printing import compute
 from dlt.artifact.targets import TARGETS
 from dlt.harness import records
 from dlt.harness.config import RunConfig
@@ -29,9 +30,22 @@ The shipped records and the notebooks are in the repository."""
 
 
 def status(profile: str, seeds: list[int]) -> str:
-    """Every run in runs/, whosever it is; then what each target misses in a profile with these seeds."""
+    """Every run in runs/, whosever it is; what is shipped; what each target misses in a profile with these seeds."""
     profile = resolve_profile(profile, resolve_device("auto").type)
-    return "\n".join([*_of_runs(records.RUNS), "", *_of_targets(profile, seeds)])
+    return "\n".join([*_of_runs(records.RUNS), *_of_shipped(records.CHECKPOINTS), "", *_of_targets(profile, seeds)])
+
+
+def _of_shipped(store: Path) -> list[str]:
+    """A line for each profile: what its shipped records took to compute, and on what."""
+    import pandas
+
+    lines = []
+    for profile in PICTURE_PROFILES:
+        shipped = [record for folder in (store / profile).glob("*/") if (record := read_record(folder))]
+        if shipped:
+            hours = pandas.Series([r.hours for r in shipped]).groupby([r.run["device"] for r in shipped]).sum()
+            lines.append(f"shipped ({profile}): {compute(hours, len(shipped))}")
+    return lines
 
 
 def _of_targets(profile: str, seeds: list[int]) -> list[str]:

@@ -15,7 +15,7 @@ from dlt.artifact.experiments import (
     headings,
     profile_with,
 )
-from dlt.artifact.printing import Text, command_note, compute_note, fixed, signed, with_deviation
+from dlt.artifact.printing import Text, command_note, compute, fixed, signed, with_deviation
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
 from dlt.harness.records import Record, find_record
@@ -91,12 +91,10 @@ def _runs(table, profile, method, column, seeds, stores) -> "pandas.DataFrame":
 
 def _measured(record: Record, accuracy: str) -> tuple[float, float, float, str]:
     """Last and Best in percent, device hours, device."""
-    timing = record.timing()
+    hours = record.hours
     try:
         last, best = (float(record.result[accuracy][metric]) for metric in METRICS)
         device = record.run["device"]
-        units = record.run["threads"] if device.startswith("cpu") else 1
-        hours = timing.to_numpy(float).sum() * units / 3600
         if record.run.get("precision") == "bf16":
             device += ", bf16"
         if not (0 <= last <= best <= 100 and hours >= 0):
@@ -220,4 +218,4 @@ def _notes(table: Table, profile: str, frame: "pandas.DataFrame", comparison: st
 def _compute(frame: "pandas.DataFrame") -> str:
     cells = frame[(frame["metric"] == "last") & (frame["n"] > 0)]
     hours = cells.groupby("device")["hours"].sum()
-    return compute_note(hours, cells["n"].sum())
+    return f"Compute: {compute(hours, cells['n'].sum())}."

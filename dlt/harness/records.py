@@ -139,6 +139,14 @@ class Record:
         """timing.csv as a pandas DataFrame indexed by epoch."""
         return self._csv("timing.csv")
 
+    @property
+    def hours(self) -> float:
+        """What the run took: hours of a GPU, or of CPU cores, as many as threads."""
+        timing = self.timing()
+        with _reading(self.folder):
+            units = self.run["threads"] if self.run["device"].startswith("cpu") else 1
+            return timing.to_numpy(float).sum() * units / 3600
+
     def losses(self) -> dict[str, np.ndarray]:
         """The arrays of losses.npz."""
         with _reading(self.folder / "losses.npz"), np.load(self.folder / "losses.npz") as file:
