@@ -35,6 +35,12 @@ def test_one_seed_or_an_interval_with_zero_decides_nothing(differences, verdict)
     assert decide([Difference("", dict(enumerate(differences)))]) == [verdict]
 
 
+def test_a_column_of_one_seed_makes_no_other_harder_to_decide():
+    two = [Difference("", {1: 1.0, 2: 1.05}), Difference("", {1: -1.0, 2: -1.06})]  # p of 0.016 and 0.018
+    one = [Difference("", {1: 9.0})] * 4
+    assert decide([one[0], two[0], *one[1:], two[1]]) == [OPEN, HOLDS, OPEN, OPEN, OPEN, FAILS]
+
+
 def test_columns_are_tested_together():
     """Holm, against its definition: the smallest p of m at 5% / m, the next at 5% / (m - 1), until one is too large."""
     assert significant([0.04]) == [True]

@@ -72,10 +72,12 @@ def significant(p_values: list[float]) -> list[bool]:
 
 
 def decide(differences: list[Difference]) -> list[str]:
-    """For each column whether the first method is higher."""
-    decided = significant([difference.p_value for difference in differences])
+    """For each column whether the first method is higher; one of a single seed is open, and no test among them."""
+    tested = [difference for difference in differences if len(difference.values) > 1]
+    decided = iter(significant([difference.p_value for difference in tested]))
     verdicts = []
-    for difference, sure in zip(differences, decided, strict=True):
+    for difference in differences:
+        sure = len(difference.values) > 1 and next(decided)
         verdicts.append(OPEN if not sure else HOLDS if difference.mean > 0 else FAILS)
     return verdicts
 
