@@ -51,7 +51,8 @@ _PAPER = Setting("preact-resnet18", 300, 150, 128, 0.02, early_epoch=30, precisi
 SETTINGS = {
     ("digits", "digits"): Setting("preact-digits", 60, 30, 64, 0.02, early_epoch=6, threads=1),
     ("mini", "cifar10"): _MINI,
-    ("mini", "cifar100"): _MINI,
+    # Twice as long as CIFAR-10's: cross-entropy's Best minus Last is 5.3 points so, 1.6 in 100 epochs (seed 11).
+    ("mini", "cifar100"): dataclasses.replace(_MINI, epochs=200, drop_after=100, early_epoch=20),
     ("short", "cifar10"): _SHORT,
     ("short", "cifar100"): _SHORT,
     ("paper", "cifar10"): _PAPER,
@@ -66,7 +67,7 @@ SETTINGS = {
 SCHEDULES = {
     ("digits", "digits"): Schedule(warmup_epochs=10, decay_epochs=12, ramp_epochs=8, window=10),
     ("mini", "cifar10"): Schedule(warmup_epochs=16, decay_epochs=16, ramp_epochs=16, window=20),
-    ("mini", "cifar100"): Schedule(warmup_epochs=16, decay_epochs=16, ramp_epochs=16, window=20),
+    ("mini", "cifar100"): Schedule(warmup_epochs=32, decay_epochs=16, ramp_epochs=16, window=40),
     ("short", "cifar10"): Schedule(warmup_epochs=5, decay_epochs=5, ramp_epochs=8, window=200),
     ("short", "cifar100"): Schedule(warmup_epochs=10, decay_epochs=5, ramp_epochs=8, window=200),
     ("paper", "cifar10"): Schedule(warmup_epochs=10, decay_epochs=10, ramp_epochs=16, window=200),
