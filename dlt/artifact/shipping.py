@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+from dlt.artifact.experiments import TUNING_SEEDS
 from dlt.harness.config import RunConfig, make_config
 from dlt.harness.errors import InputError
 from dlt.harness.records import read_record, write_atomic
@@ -28,8 +29,11 @@ def headline_runs() -> set[str]:
 
 
 def has_losses(config: RunConfig) -> bool:
-    """Whether a run's per-sample losses are shipped: those of the first seed, which is drawn, and of CE."""
-    return config.seed == 1 or config.method == "ce"
+    """Whether a run's per-sample losses are shipped: those of the first seed, which is drawn, and of CE.
+
+    Seeds that settings were chosen on are neither drawn nor reported.
+    """
+    return config.seed == 1 or (config.method == "ce" and config.seed not in TUNING_SEEDS)
 
 
 def manifest(store: Path) -> dict[str, str]:
