@@ -3,7 +3,7 @@
 import pytest
 
 from dlt.artifact import paper, tables
-from dlt.artifact.experiments import PROFILES_LIKE_PAPER, ROWS, TABLES, Column, dataset_in, profile_with
+from dlt.artifact.experiments import PROFILES_LIKE_PAPER, ROWS, TABLES, Column, dataset_in, profile_in_words, profile_with
 from dlt.harness import method
 from dlt.harness.config import make_config
 from dlt.harness.settings import setting_for
@@ -86,6 +86,13 @@ def test_data_sets_by_profile():
         "cifar100",
         "cifar100",
     ]
+
+
+def test_a_profile_in_words_has_the_epochs_of_every_data_set():
+    mini = profile_in_words("mini", ["cifar10", "cifar100"])
+    assert mini.endswith("(CIFAR-100: 100 and 20); network preact-mini, 100 epochs (CIFAR-100: 200)")
+    assert profile_in_words("mini", ["cifar100"]).endswith("of CIFAR-100; network preact-mini, 200 epochs")
+    assert profile_in_words("paper", ["cifar10", "cifar100"]).endswith("network preact-resnet18, 300 epochs")
 
 
 # ---------------------------------------------------------------------- the paper's numbers

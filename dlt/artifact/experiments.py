@@ -55,6 +55,15 @@ def data_in(profile: str, datasets: list[str]) -> str:
     return words
 
 
+def profile_in_words(profile: str, datasets: list[str]) -> str:
+    """What a profile trains on in place of the paper's data sets, on which network and for how many epochs."""
+    settings = {dataset: setting_for(profile, dataset_in(profile, dataset)) for dataset in datasets}
+    first = settings[datasets[0]]
+    others = [f" ({DATA_NAMES[d]}: {own.epochs})" for d, own in settings.items() if own.epochs != first.epochs]
+    epochs = f"{first.epochs} epochs{''.join(others)}"
+    return f"Profile {profile}: {data_in(profile, datasets)}; network {first.network}, {epochs}"
+
+
 def profile_with(dataset: str) -> str:
     """The cheapest profile that trains on the paper's `dataset` itself."""
     return next(profile for profile, own in SETTINGS if own == dataset and profile in PROFILES_LIKE_PAPER)
@@ -135,10 +144,8 @@ class Table:
         datasets = [dataset for dataset in self.paper if dataset_in(profile, dataset)]
         if not datasets:
             return f"Profile {profile}: nothing stands in for {' and '.join(DATA_NAMES[d] for d in self.paper)}"
-        setting = setting_for(profile, dataset_in(profile, datasets[0]))
         numbers = seeds_in_words(seeds, f"{spread} of ")
-        data = data_in(profile, datasets)
-        return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs, {numbers}"
+        return f"{profile_in_words(profile, datasets)}, {numbers}"
 
 
 def _is_there(method: str) -> bool:

@@ -26,11 +26,12 @@ COLUMNS = (("symmetric", 0.6), ("asymmetric", 0.4))
 
 @dataclass(frozen=True)
 class Variant:
-    """A choice that the paper leaves open, and one answer: `more` are arguments of make_config."""
+    """A choice that the paper leaves open, and one answer: a method, and `more` arguments of make_config."""
 
     choice: str
     answer: str
     more: dict
+    method: str = "dlt-window"
     of_noisy_loss: bool = False  # nothing changes where lambda_n is 0, as it is under asymmetric noise
 
     def applies(self, default: RunConfig) -> bool:
@@ -65,7 +66,7 @@ def variants(profile: str) -> list[Variant]:
         Variant("detection on", "the training loss (lines 4 and 6: one l)", options(detection="training")),
         Variant("mixup partners", "any row (MixMatch's union)", options(partners="union")),
         *(Variant("window s", f"{words} ({s})", options(window=s)) for words, s in windows.items()),
-        Variant("threshold from", "the last epoch", options(strategy="last-epoch")),
+        Variant("threshold from", "the last epoch", {}, method="dlt-last-epoch"),
         *(
             Variant("running statistics of", f"{which} images", options(running_statistics=which))
             for which in ("mixed", "all")
@@ -77,7 +78,7 @@ def variants(profile: str) -> list[Variant]:
 
 def variant_run(profile: str, variant: Variant, noise: tuple[str, float], seed: int) -> RunConfig:
     """The run of a variant. Where its answer is the default, the defaults' own run."""
-    return cifar10(profile, "dlt-window", noise, seed, **variant.more)
+    return cifar10(profile, variant.method, noise, seed, **variant.more)
 
 
 def runs(profile: str, seed: int) -> dict[str, RunConfig]:

@@ -4,14 +4,13 @@ import functools
 import json
 from pathlib import Path
 
-from dlt.artifact.experiments import data_in, dataset_in
+from dlt.artifact.experiments import dataset_in, profile_in_words
 from dlt.artifact.printing import seeds_in_words
 from dlt.harness.config import RunConfig, config_from_dict, make_config
 from dlt.harness.datasets import load
 from dlt.harness.label_noise import NoisyLabels
 from dlt.harness.records import Record, find_record
 from dlt.harness.run import noisy_labels
-from dlt.harness.settings import setting_for
 
 HALF = ("symmetric", 0.5)  # "under 50% symmetric label noise": Figures 1 and 3; ours for the others
 KINDS = {"incomplete": "incomplete information", "adversarial": "adversarial, epsilon 8/255"}
@@ -57,6 +56,4 @@ def plain_losses(record: Record, epoch: int) -> tuple[float, float]:
 
 def setting_line(profile: str, seeds: int, datasets=("cifar10",)) -> str:
     """Profile, what stands for the paper's `datasets`, network and number of seeds, for a caption."""
-    setting = setting_for(profile, dataset_in(profile, "cifar10"))
-    data = data_in(profile, datasets)
-    return f"Profile {profile}: {data}; network {setting.network}, {setting.epochs} epochs, {seeds_in_words(seeds)}."
+    return f"{profile_in_words(profile, datasets)}, {seeds_in_words(seeds)}."
