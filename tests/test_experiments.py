@@ -3,7 +3,15 @@
 import pytest
 
 from dlt.artifact import paper, tables
-from dlt.artifact.experiments import PROFILES_LIKE_PAPER, ROWS, TABLES, Column, dataset_in, profile_in_words, profile_with
+from dlt.artifact.experiments import (
+    PROFILES_LIKE_PAPER,
+    ROWS,
+    TABLES,
+    Column,
+    dataset_in,
+    profile_in_words,
+    profile_with,
+)
 from dlt.harness import method
 from dlt.harness.config import make_config
 from dlt.harness.settings import setting_for
