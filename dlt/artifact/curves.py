@@ -57,7 +57,7 @@ def accuracy_curves(table: Table, profile: str, seeds: list[int], stores: list[P
     names = {method: table.rows[method] for method in table.methods if method in drawn}
     with new_figure(*size_for(len(panels))) as figure:
         draw_panels(figure, panels, styles_of(names))
-        setting = table.describe(profile, runs["seed"].nunique(), "mean and range")
+        setting = table.describe(profile, columns, runs["seed"].nunique(), "mean and range")
         name = table.name.replace("table", "Table ").capitalize()
         caption(
             figure,

@@ -139,9 +139,10 @@ class Table:
         value = cells.get(method, (None, None))[("best", "last").index(metric)]
         return float("nan") if value is None else value
 
-    def describe(self, profile: str, seeds: int, spread: str) -> str:
-        """What a profile trains for the table, and what its numbers are when there are several seeds."""
-        datasets = [dataset for dataset in self.paper if dataset_in(profile, dataset)]
+    def describe(self, profile: str, columns: list[Column], seeds: int, spread: str) -> str:
+        """What a profile trains for these columns, and what their numbers are when there are several seeds."""
+        shown = {column.dataset for column in columns}
+        datasets = [dataset for dataset in self.paper if dataset in shown and dataset_in(profile, dataset)]
         if not datasets:
             return f"Profile {profile}: nothing stands in for {' and '.join(DATA_NAMES[d] for d in self.paper)}"
         numbers = seeds_in_words(seeds, f"{spread} of ")

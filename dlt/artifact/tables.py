@@ -119,7 +119,7 @@ def text(table: Table, profile: str, frame: "pandas.DataFrame") -> Text:
     return Text(
         table.name,
         table.title,
-        table.describe(profile, seeds, "mean ± standard deviation") + ".",
+        table.describe(profile, columns, seeds, "mean ± standard deviation") + ".",
         ["Method", "", *headings(columns)],
         _lines(table, columns, frame, comparison),
         _notes(table, profile, frame, comparison),
