@@ -101,6 +101,10 @@ def test_a_profile_in_words_has_the_epochs_of_every_data_set():
     assert mini.endswith("(CIFAR-100: 100 and 20); network preact-mini, 100 epochs (CIFAR-100: 200)")
     assert profile_in_words("mini", ["cifar100"]).endswith("of CIFAR-100; network preact-mini, 200 epochs")
     assert profile_in_words("paper", ["cifar10", "cifar100"]).endswith("network preact-resnet18, 300 epochs")
+    table = TABLES["table4"]
+    shown = [column for column in table.columns if column.dataset == "cifar10"]
+    assert "CIFAR-100" not in table.describe("mini", shown, 1, "mean and range")
+    assert "CIFAR-100: 200" in table.describe("mini", table.columns, 1, "mean and range")
 
 
 # ---------------------------------------------------------------------- the paper's numbers
