@@ -156,6 +156,7 @@ def clean(options) -> None:
     from pathlib import Path
 
     from dlt.cleaning import clean as cleaning
+    from dlt.harness.places import COMMAND
 
     if options.workers is not None and options.workers < 1:
         raise InputError(f"workers: {options.workers} is not at least 1")
@@ -185,7 +186,7 @@ def clean(options) -> None:
     print(f"written: {output}/review.html (open it in a browser, and decide), suspects.csv, labels.csv, {others}")
     given = [word for name in ("label", "id") if (value := getattr(options, name)) for word in (f"--{name}", value)]
     if options.path.suffix != ".npy":
-        print("then: apply " + shlex.join([str(options.path), "decisions.csv", "corrected/", *given]))
+        print(f"then: {COMMAND} apply " + shlex.join([str(options.path), "decisions.csv", "corrected/", *given]))
 
 
 def apply(options) -> None:

@@ -44,6 +44,22 @@ def test_export_of_a_run(finished, tmp_path, capsys):
     assert "is not an empty folder" in capsys.readouterr().err
 
 
+def test_the_card_of_a_shipped_network_can_be_run(tmp_path):
+    """Its data set is ours: shape, normalisation and classes are filled in, and its lines of Python work."""
+    source = records.CHECKPOINTS / "digits" / "digits-symmetric0.4-dlt-window-s1-30945ee789"
+    assert main(["export", str(source), str(tmp_path / "model")]) == 0
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "license: mit" in card
+    code = card.split("```python")[1].split("```")[0].replace("model.safetensors", str(tmp_path / "model.safetensors"))
+    (tmp_path / "model" / "model.safetensors").rename(tmp_path / "model.safetensors")
+    exec(code, names := {})
+    about = json.loads((tmp_path / "model" / "config.json").read_text())["data"]
+    data = load("digits", "digits").test
+    images = (torch.from_numpy(data.images).float() / 255 - about["mean"][0]) / about["std"][0]
+    right = names["network"](images.permute(0, 3, 1, 2)).argmax(1).numpy() == data.labels
+    assert 100 * right.mean() == pytest.approx(records.read_record(source).epochs()["test_accuracy"].iloc[-1])
+
+
 def test_export_of_a_network_for_pictures(tiny_config, tiny, finished, tmp_path, capsys):
     """With the file that it was trained on it is a backbone for `clean`."""
     from PIL import Image

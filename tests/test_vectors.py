@@ -179,7 +179,7 @@ def test_an_archive_from_suspects_to_a_corrected_copy_and_back(archive, tmp_path
     said = capsys.readouterr().out
     assert "estimated noise rate" in said
     assert "beside 150 true labels: 10.0% are wrong, the estimate is off by" in said
-    assert f"then: apply {archive} decisions.csv corrected/" in said
+    assert f"then: ./reproduce.sh apply {archive} decisions.csv corrected/" in said
     suspects = pandas.read_csv(output / "suspects.csv")
     found = wrong[suspects["id"]]
     assert found.mean() > 0.8
@@ -246,6 +246,30 @@ def test_tables_and_npy_files(tmp_path, suffix):
         assert vectors.rows[3]["name"] == "row 3"
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "feature"),
+    [
+        ("id", np.arange(150)[::-1] * 7 + 3, False),  # called an id, and all different
+        ("review_ID", np.arange(150) ** 2, False),
+        ("id", np.arange(150) % 50, True),  # tells no row
+        ("humid", np.arange(150) ** 2, True),
+        ("position", np.arange(1, 151), False),  # without a gap
+        ("position", np.arange(150) / 2, True),
+    ],
+)
+def test_what_only_numbers_the_rows_is_no_feature(tmp_path, name, values, feature):
+    path = tmp_path / "mine.csv"
+    frame().assign(**{name: values}).to_csv(path, index=False)
+    vectors = read_vectors(path)
+    used, others = vectors.columns.split("; no features (texts, or numbers of rows): ")
+    assert (vectors.features.shape[1], name in used, name in others) == (6 + feature, feature, not feature)
+    assert "name" in others
+    frame()[["label", "name"]].assign(**{name: values}).to_csv(path, index=False)
+    if not feature:
+        with pytest.raises(InputError, match="no column of measured numbers"):
+            read_vectors(path)
+
+
 # ---------------------------------------------------------------------- the truth
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "npy", "npz"])
 def test_true_labels_of_every_kind_of_file(tmp_path, suffix):
@@ -305,7 +329,7 @@ def written(tmp_path, **columns):
         ({}, {"label": "sort"}, "no column 'sort'"),
         ({}, {"id_column": "label2"}, "no column 'label2'"),
         ({"name": "same"}, {"id_column": "name"}, "the id 'same' comes twice"),
-        (dict.fromkeys("abcdef", "words"), {}, "has no column of numbers beside 'label'"),
+        (dict.fromkeys("abcdef", "words"), {}, "has no column of measured numbers beside 'label'"),
         (dict.fromkeys("abcdef", 1.0), {}, "all samples have the same features"),
     ],
 )

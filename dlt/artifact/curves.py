@@ -17,6 +17,7 @@ from dlt.artifact.drawing import (
     write_figure,
 )
 from dlt.artifact.experiments import Column, Table, dataset_in, headings
+from dlt.artifact.printing import fixed
 from dlt.harness.errors import InputError
 from dlt.harness.measures import LAST_EPOCHS
 from dlt.harness.records import Record, find_record
@@ -184,7 +185,7 @@ def _draw_last(panel: "Axes", part: "pandas.DataFrame", styles: dict[str, tuple]
         _, at = panel.transAxes.inverted().transform(panel.transData.transform((0, 100 - accuracy)))
         height = max(at, height + LABEL_GAP)
         panel.annotate(
-            f"{accuracy:.1f}",
+            fixed(accuracy),
             (1.01, height),
             xycoords="axes fraction",
             annotation_clip=False,

@@ -8,7 +8,7 @@ import numpy as np
 
 from dlt.harness.arrays import sha256_of
 from dlt.harness.config import RunConfig
-from dlt.harness.datasets import CIFAR_STATISTICS, MINI_IMAGES, Dataset, load_arrays
+from dlt.harness.datasets import CIFAR_STATISTICS, MINI_IMAGES, Dataset, load, load_arrays
 from dlt.harness.errors import InputError
 from dlt.harness.label_noise import NoisyLabels
 from dlt.harness.records import Record, read_record, write_atomic
@@ -34,7 +34,7 @@ def export_model(folder: Path, target: Path, dataset: str | None = None) -> list
     if record is None or not weights.is_file():
         raise InputError(f"folder: {folder} holds no finished run with weights.safetensors")
     _refuse_full(target)
-    return write_model(record, target, dataset and _about(record, dataset))
+    return write_model(record, target, _about(record, dataset) if dataset else _about_ours(record.config))
 
 
 def _about(record: Record, dataset: str) -> dict:
@@ -47,20 +47,31 @@ def _about(record: Record, dataset: str) -> dict:
     return about_images(load_arrays(dataset))
 
 
+def _about_ours(config: RunConfig) -> dict | None:
+    """The same of one of our data sets of images; None where it is not at hand, or is no such."""
+    if config.data_sha256 or config.profile == "features":
+        return None
+    try:
+        data = load(config.dataset, config.profile, download=False)
+    except InputError:
+        return None
+    return about_images(data) if isinstance(data.train.images, np.ndarray) else None
+
+
 def about_images(dataset: Dataset) -> dict:
     """The names of the classes, the shape of an image and the normalisation: the `data` of `write_model`."""
     return {
         "class_names": list(dataset.train.class_names),
         "image_shape": list(dataset.train.images.shape[1:]),
-        "mean": dataset.mean,
-        "std": dataset.std,
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
     }
 
 
 def write_model(record: Record, target: Path, data: dict | None = None, tested: bool = True) -> list[Path]:
     """Weights, configuration and model card of a finished run. The files.
 
-    `data`, of a user's own images, is what applying the network needs to know of them; they may not be `tested`.
+    `data` is what applying the network needs to know of the images; a user's own may not be `tested`.
     """
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(record.folder / "weights.safetensors", target / "model.safetensors")
@@ -79,7 +90,7 @@ def model_card(record: Record, data: dict | None = None, tested: bool = True) ->
 | best epoch, chosen on the test set (oracle) | {best:.2f}% |""".format(**result)
     accuracy = accuracy if tested else "| test accuracy | not known: there was no test set |"
     versions = ", ".join(f"{name} {version}" for name, version in record.run["versions"].items())
-    channels, classes, images = "channels", "classes", "normalised images"
+    channels, classes, images = "channels", "classes", "normalised images of so many channels"
     if data:
         channels, classes = data["image_shape"][2], len(data["class_names"])
         if "estimated_noise_rate" in data:
@@ -88,7 +99,7 @@ def model_card(record: Record, data: dict | None = None, tested: bool = True) ->
             "images of {}x{} pixels, bytes / 255, minus `mean`, divided by `std`; these and the names of the "
             "classes are under `data` in config.json"
         ).format(*data["image_shape"][:2])
-    licence = "" if data else "license: mit\n"  # a user's own images are for the user to license
+    licence = "" if record.config.data_sha256 else "license: mit\n"  # a user's own images are for the user to license
     return f"""---
 {licence}library_name: pytorch
 tags: [image-classification, noisy-labels]

@@ -6,7 +6,7 @@
 import functools
 from typing import TYPE_CHECKING
 
-from dlt.artifact.costs import CE_EPOCH_SECONDS
+from dlt.artifact.costs import ON_A_GPU
 from dlt.artifact.targets import TARGETS
 from dlt.harness.config import NUM_CLASSES, RunConfig, make_config
 from dlt.harness.method import load_method
@@ -31,7 +31,7 @@ def hours_table(profile: str) -> str:
     for name in SHOWN:
         if configs := TARGETS[name].runs(profile, [1]):
             work = [config.cost for config in configs]
-            seconds = sum(w * CE_EPOCH_SECONDS[c.setting.network] for w, c in zip(work, configs, strict=True))
+            seconds = sum(w * ON_A_GPU[c.setting.network] for w, c in zip(work, configs, strict=True))
             hours = [_in_hours(seconds * CARDS["H200"] / bandwidth) for bandwidth in CARDS.values()]
             lines.append([f"`{name}`", str(len(configs)), f"{sum(work):,.0f}", *hours])
     return _markdown(lines)

@@ -31,6 +31,7 @@ from dlt.harness.sweep import Bar, attempt
 
 MOST_TESTED = 500
 MOST_RATE = 0.95  # that Eq. 7 can take
+MOST_BELIEVED = 0.3  # estimated noise rate above which weak features may be to blame
 SHOWN_NEIGHBOURS = 5
 MOST_PICTURED = 2000  # suspects with thumbnails in the page, which then has some 50 MB
 
@@ -44,6 +45,8 @@ def clean_vectors(
     """
     check_known(known, vectors.class_names)
     classes = len(vectors.class_names)
+    if vectors.columns:
+        say(vectors.columns)
     say(f"{len(vectors)} samples of {classes} classes, {vectors.features.shape[1]} features each: nearest neighbours")
     neighbours = nearest(scale(vectors.features, vectors.features, vectors.scaling), say=say)
     rate = neighbours.rate(vectors.labels, classes)
@@ -156,6 +159,8 @@ def in_words(summary: dict) -> str:
     ]
     for first, wrong in summary["expected_among_first"].items():
         lines.append(f"  of the first {first} about {wrong:.0f} are expected to be wrong")
+    if summary["estimated_noise_rate"] > MOST_BELIEVED:
+        lines.append("  (so many wrong labels, or features that tell the classes badly apart: then it is fewer)")
     for pair in summary["frequent"][:5]:
         lines.append(f"  {counted(pair['samples'], 'label')} {pair['given']} should perhaps be {pair['suggested']}")
     return "\n".join([*lines, *truth_in_words(summary)])

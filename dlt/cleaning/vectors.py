@@ -1,5 +1,6 @@
 """Read a user's labelled vectors: embeddings in an archive or in .npy files, or a table of numbers."""
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from dlt.harness.errors import InputError
 from dlt.harness.features import SCALINGS
 
 LEAST_SAMPLES = 50
+MOST_NAMED = 12  # of a table's columns, in a line
 MOST = 1e18  # of a feature's absolute value: its square is still a float32
 
 
@@ -22,9 +24,9 @@ MOST = 1e18  # of a feature's absolute value: its square is still a float32
 class Vectors:
     """float32 features (N, D), int64 labels (N,) in 0..len(class_names)-1, and the `ids` of the N samples.
 
-    `scaling` is one of `dlt.harness.features.SCALINGS`; `rows` are the N rows of a table, whole, to be shown;
-    `views` (V, N, D) are what an archive may bring, or augmented pictures gave; `data_sha256` is that by which
-    decisions are known to fit.
+    `scaling` is one of `dlt.harness.features.SCALINGS`; `rows` are the N rows of a table, whole, to be shown, and
+    `columns` says which of its columns are features; `views` (V, N, D) are what an archive may bring, or augmented
+    pictures gave; `data_sha256` is that by which decisions are known to fit.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Vectors:
     scaling: str
     data_sha256: str
     rows: list[dict] | None = None
+    columns: str = ""
     views: np.ndarray | None = None
     pictures: Shown | None = None  # of which the features are
 
@@ -108,15 +111,17 @@ def _from_arrays(path: Path, arrays: dict, sha256: str) -> Vectors:
 
 
 def _read_table(path: Path, label: str | None, id_column: str | None, clean_label: str | None) -> Vectors:
-    """The numeric columns of a table; all columns are kept to be shown."""
+    """The columns of a table that measure something; all columns are kept to be shown."""
     source = open_source(path, label, id_column)
     table = read_table(path)
     label = label or next(name for name in LABELS if name in table.columns)
     inputs = table.drop(columns=[name for name in {label, id_column, clean_label} if name])
     numbers = inputs.select_dtypes("number")
+    numbers = numbers.drop(columns=[name for name in numbers.columns if _numbers_rows(numbers[name])])
     if not len(numbers.columns):
         raise InputError(
-            f"path: {path} has no column of numbers beside {label!r}: {', '.join(map(str, inputs.columns)) or 'none'}. "
+            f"path: {path} has no column of measured numbers beside {label!r}: "
+            f"{', '.join(map(str, inputs.columns)) or 'none'}. "
             "Texts and pictures need features first: embed them, and give features and labels in an .npz file"
         )
     if nameless := unlabelled(path, table, label, source.labels):
@@ -133,10 +138,25 @@ def _read_table(path: Path, label: str | None, id_column: str | None, clean_labe
         )
     names, labels = np.unique(source.labels, return_inverse=True)
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-    features = numbers.to_numpy(np.float64)
-    return Vectors(
-        path.stem, features, labels, tuple(map(str, names)), source.ids, "standard", source.data_hash(), rows
-    )
+    features, class_names = numbers.to_numpy(np.float64), tuple(map(str, names))
+    columns = f"features: {_listed(numbers.columns)}"
+    if left := [name for name in inputs.columns if name not in numbers.columns]:
+        columns += f"; no features (texts, or numbers of rows): {_listed(left)}"
+    return Vectors(path.stem, features, labels, class_names, source.ids, "standard", source.data_hash(), rows, columns)
+
+
+def _numbers_rows(column) -> bool:
+    """Whether a column only tells rows apart: whole numbers, all different, without a gap or called an id."""
+    if column.dtype.kind not in "iu" or not column.is_unique:
+        return False
+    gapless = int(column.max()) - int(column.min()) == len(column) - 1
+    return gapless or re.search(r"(^|[_\s.-])(id|index|idx)$", str(column.name), re.IGNORECASE) is not None
+
+
+def _listed(names) -> str:
+    """Column names in a line; of many the first."""
+    names = [*map(str, names)]
+    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")
 
 
 def _checked(path: Path, vectors: Vectors) -> Vectors:

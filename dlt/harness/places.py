@@ -6,6 +6,7 @@ from dlt.harness.errors import InputError
 
 SOURCE = Path(__file__).resolve().parents[2]  # the folder of the packages dlt and baselines
 IS_CHECKOUT = (SOURCE / "pyproject.toml").is_file()
+COMMAND = "./reproduce.sh" if IS_CHECKOUT else "noisy-labels"
 # In a checkout all is in it, wherever the command is given; of an installed package it is where the user stands.
 ROOT = SOURCE if IS_CHECKOUT else Path.cwd()
 

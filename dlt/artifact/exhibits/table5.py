@@ -1,5 +1,6 @@
 """Table 5: the noise rate estimated from losses, by the paper's rule (Eq. 8) and by ours."""
 
+import functools
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from dlt.artifact.printing import Text, command_note, counted, fixed, signed
 from dlt.artifact.verdicts import FAILS, HOLDS, PART, Claim
 from dlt.harness.config import RunConfig, make_config
 from dlt.harness.label_noise import HUMAN_NOISES
-from dlt.harness.records import Record, early_losses, find_record
+from dlt.harness.records import Record, early_losses, find_record, read_record
 from dlt.noise_rate import NoiseRate, estimate_from_margins, estimate_noise_rate
 
 if TYPE_CHECKING:
@@ -48,6 +49,12 @@ def runs(profile: str, seed: int) -> dict[tuple[str, str, float], RunConfig]:
 
 def estimates(record: Record) -> tuple[NoiseRate, NoiseRate]:
     """The paper's estimate from the losses of a CE run, and ours."""
+    return _estimates(record.folder)
+
+
+@functools.cache  # which several claims ask for
+def _estimates(folder: Path) -> tuple[NoiseRate, NoiseRate]:
+    record = read_record(folder)
     early, late = record.early_and_late_losses
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that one Gaussian fits as well: here all rates are known
