@@ -126,7 +126,7 @@ def test_without_its_file_a_methods_work_is_not_known(store, tmp_path):
     gone = [dataclasses.replace(run, run=json.loads(text)) for run, text in zip(runs, texts, strict=True)]
     text, _ = compare(gone, tmp_path / "out")
     (line,) = [line for line in text.splitlines() if "gone:Mine  " in line or "gone:Mine |" in line]
-    assert [cell.strip() for cell in line.split("|")[3:6]] == ["4", "86.2 ± 3.6", ""]
+    assert [cell.strip() for cell in line.split("|")[3:6]] == ["4", "86.3 ± 3.6", ""]
 
 
 def test_the_options_of_a_run_are_what_differs_from_its_usual_ones():

@@ -8,7 +8,7 @@ from handmade import ASYM, CLOTHING, SMALL, SYM
 
 from dlt.artifact import printing, tables
 from dlt.artifact.experiments import TABLES, Column
-from dlt.artifact.printing import to_csv
+from dlt.artifact.printing import fixed, to_csv
 from dlt.artifact.tables import collect
 from dlt.harness import method
 from dlt.harness.errors import InputError
@@ -302,3 +302,13 @@ def test_of_a_method_that_is_not_there_the_papers_numbers_are_quoted(frame, monk
     assert (row["n"], row["paper"]) == (0, 95.3)
     assert pandas.isna(row["mean"])
     assert {run.method for run in SMALL.runs("digits", [1])} == {"ce"}
+
+
+@pytest.mark.parametrize("error", [-1e-12, 0.0, 1e-12])
+def test_a_half_goes_up_however_it_was_added_up(error):
+    assert (fixed(97.65 + error), fixed(38.05 + error), fixed(97.64), fixed(float("nan"))) == (
+        "97.7",
+        "38.1",
+        "97.6",
+        "",
+    )
