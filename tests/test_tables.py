@@ -306,9 +306,5 @@ def test_of_a_method_that_is_not_there_the_papers_numbers_are_quoted(frame, monk
 
 @pytest.mark.parametrize("error", [-1e-12, 0.0, 1e-12])
 def test_a_half_goes_up_however_it_was_added_up(error):
-    assert (fixed(97.65 + error), fixed(38.05 + error), fixed(97.64), fixed(float("nan"))) == (
-        "97.7",
-        "38.1",
-        "97.6",
-        "",
-    )
+    assert [fixed(97.65 + error), fixed(38.05 + error), fixed(97.64)] == ["97.7", "38.1", "97.6"]
+    assert fixed(float("nan")) == ""

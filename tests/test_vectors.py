@@ -9,6 +9,7 @@ import torch
 
 from dlt.__main__ import main
 from dlt.cleaning import hoc
+from dlt.cleaning.clean_vectors import in_words
 from dlt.cleaning.neighbours import Neighbours, approximate, exact, judgement, nearest
 from dlt.cleaning.reasons import by_class, expected_among_first, kinds
 from dlt.cleaning.truth import beside_the_truth, check_known, true_labels, truth_in_words
@@ -195,6 +196,9 @@ def test_an_archive_from_suspects_to_a_corrected_copy_and_back(archive, tmp_path
     assert truth["precision"] == pytest.approx(found.mean(), abs=1e-4)
     assert truth["recall"] == pytest.approx(found.sum() / wrong.sum(), abs=1e-4)
     assert truth["average_precision"] > 0.9
+    warning = "far too high"
+    assert warning not in said
+    assert warning in in_words(summary | {"estimated_noise_rate": 0.31})
     assert {"review.html", "issues.csv", "cleanlab.csv", "label_studio.json"} <= {f.name for f in output.iterdir()}
     assert len(pandas.read_csv(output / "cleanlab.csv")) == 150
 

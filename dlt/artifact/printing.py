@@ -115,7 +115,7 @@ def write_into(folder: Path, text: Text, label: str, frame: "pandas.DataFrame") 
 
 # ---------------------------------------------------------------------- words
 def fixed(value: float) -> str:
-    """One decimal, a half up in the tables as beside the curves, however it was added up; nothing for NaN."""
+    """One decimal; a half goes up, in whatever order its mean was added up. Nothing for NaN."""
     return "" if value != value else f"{value + 1e-9:.1f}"
 
 

@@ -160,7 +160,7 @@ def in_words(summary: dict) -> str:
     for first, wrong in summary["expected_among_first"].items():
         lines.append(f"  of the first {first} about {wrong:.0f} are expected to be wrong")
     if summary["estimated_noise_rate"] > MOST_BELIEVED:
-        lines.append("  (so many wrong labels, or features that tell the classes badly apart: then it is fewer)")
+        lines.append("  (where features tell the classes badly apart, rate and expected numbers are far too high)")
     for pair in summary["frequent"][:5]:
         lines.append(f"  {counted(pair['samples'], 'label')} {pair['given']} should perhaps be {pair['suggested']}")
     return "\n".join([*lines, *truth_in_words(summary)])
