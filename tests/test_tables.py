@@ -173,6 +173,16 @@ def test_the_three_formats_word_by_word(frame):
     assert to_csv(frame) == CSV
 
 
+def test_a_column_with_fewer_seeds_says_so_once(write_run, tmp_path):
+    for column, seeds in ((SYM, (1, 2)), (ASYM, (1,))):
+        for seed in seeds:
+            write_run("ce", column, seed, 60.0, 80.0)
+            write_run("dlt-window", column, seed, 90.0, 91.0)
+    text = tables.text(SMALL, "digits", collect(SMALL, "digits", [1, 2], [tmp_path]))
+    assert text.head == ["Method", "", "sym 0.4", "asym 0.2 (n=1)"]
+    assert text.lines[0] == ["CE", "Last", "60.0 ± 0.0", "60.0"]
+
+
 def test_written_twice_is_the_same_bytes(frame, tmp_path):
     first, second = (write(SMALL, "digits", frame, tmp_path / name) for name in "ab")
     assert [path.relative_to(tmp_path / "a").as_posix() for path in first] == [

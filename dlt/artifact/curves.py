@@ -50,9 +50,11 @@ def accuracy_curves(table: Table, profile: str, seeds: list[int], stores: list[P
     if runs.empty:
         return []
     columns = _shown_columns(table, runs)
+    parts = [runs[(runs[KEY] == list(column)).all(axis=1)] for column in columns]
+    named = headings(columns, [part["seed"].nunique() for part in parts])
     panels = [
-        Panel(heading, runs[(runs[KEY] == list(column)).all(axis=1)], _drop_after(profile, column))
-        for column, heading in zip(columns, headings(columns), strict=True)
+        Panel(heading, part, _drop_after(profile, column))
+        for heading, part, column in zip(named, parts, columns, strict=True)
     ]
     drawn = set(runs["method"])
     names = {method: table.rows[method] for method in table.methods if method in drawn}

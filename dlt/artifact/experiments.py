@@ -69,16 +69,21 @@ def profile_with(dataset: str) -> str:
     return next(profile for profile, own in SETTINGS if own == dataset and profile in PROFILES_LIKE_PAPER)
 
 
-def headings(columns: list[Column]) -> list[str]:
-    """The least that tells the columns apart; real noise needs no more than the data set's name."""
+def headings(columns: list[Column], seeds: list[int] | None = None) -> list[str]:
+    """The least that tells the columns apart; real noise needs no more than the data set's name.
+
+    `seeds`: how many each column was run with, said of those with fewer than others.
+    """
     several = len({column.dataset for column in columns}) > 1
+    seeds = seeds or [0] * len(columns)
     texts = []
-    for column in columns:
+    for column, n in zip(columns, seeds, strict=True):
         name = NOISE_NAMES.get(column.noise, column.noise.replace("-", " "))
         rate = "" if column.noise in HUMAN_NOISES else f" {column.rate:g}"
         noise = [] if column.noise == "none" else [name + rate]
         data = [DATA_NAMES[column.dataset]] if several or not noise else []
-        texts.append(" ".join(data + noise))
+        fewer = [f"(n={n})"] if 0 < n < max(seeds) else []
+        texts.append(" ".join(data + noise + fewer))
     return texts
 
 

@@ -126,7 +126,7 @@ def signed(value: float) -> str:
 
 
 def with_deviation(mean: float, std: float, n: int, seeds: int) -> str:
-    """Mean and deviation; the number of seeds where it is less than elsewhere in the table."""
+    """Mean and deviation; the number of seeds where it is less than the `seeds` elsewhere."""
     deviation = f" ± {fixed(std)}" if n > 1 else ""
     return fixed(mean) + deviation + (f" (n={n})" if 0 < n < seeds else "")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from dlt.artifact import paper
 from dlt.artifact.experiments import ROWS, ROWS_BEYOND, TABLES, Column, headings
 from dlt.artifact.printing import fixed, signed
-from dlt.artifact.tables import collect
+from dlt.artifact.tables import collect, seeds_of
 
 # What the README shows: (profile, seeds).
 SHOWN = (("mini", 1),)
@@ -26,7 +26,7 @@ def summary(profile: str, seeds: int, store: Path) -> str:
     run = frame[frame["method"].isin(("dlt-window", OURS)) & (frame["n"] > 0)]
     there = {Column(cell.paper_dataset, cell.noise, cell.rate) for cell in run.itertuples()}
     shown = [column for column in TABLE.columns if column in there]
-    lines = [f"| | {' | '.join(headings(shown))} |", "| --- |" + " ---: |" * len(shown)]
+    lines = [f"| | {' | '.join(headings(shown, seeds_of(shown, frame)))} |", "| --- |" + " ---: |" * len(shown)]
     for method, name in TABLE.rows.items():
         cells = frame[frame["method"] == method].set_index(["paper_dataset", "noise", "rate"])
         lines.append(f"| {name} | {' | '.join(_words(cells.loc[column], method) for column in shown)} |")

@@ -120,7 +120,7 @@ def text(table: Table, profile: str, frame: "pandas.DataFrame") -> Text:
         table.name,
         table.title,
         table.describe(profile, columns, seeds, "mean ± standard deviation") + ".",
-        ["Method", "", *headings(columns)],
+        ["Method", "", *headings(columns, seeds_of(columns, frame))],
         _lines(table, columns, frame, comparison),
         _notes(table, profile, frame, comparison),
         left=2,
@@ -133,17 +133,24 @@ def _shown(table: Table, frame: "pandas.DataFrame") -> list[Column]:
     return [column for column in table.columns if tuple(column) in run or not (table.brief and run)]
 
 
+def seeds_of(columns: list[Column], frame: "pandas.DataFrame") -> list[int]:
+    """How many seeds the columns were run with, by the rows that have most."""
+    most = frame.groupby(["paper_dataset", "noise", "rate"])["n"].max()
+    return [int(most[tuple(column)]) for column in columns]
+
+
 def _lines(table: Table, columns: list[Column], frame: "pandas.DataFrame", comparison: str) -> list[list[str]]:
     """Our accuracies of every method and metric, and under them the comparison, where there is one."""
     cells = {(cell.method, cell.paper_dataset, cell.noise, cell.rate, cell.metric): cell for cell in frame.itertuples()}
-    seeds = frame["n"].max()
+    seeds = seeds_of(columns, frame)
     metrics = {"last": METRICS["last"]} if table.brief else METRICS
     lines = []
     for method in table.rows:
         for metric, label in metrics.items():
             row = [cells[method, *column, metric] for column in columns]
             name = table.rows[method] if metric == "last" else ""
-            lines.append([name, label, *(with_deviation(cell.mean, cell.std, cell.n, seeds) for cell in row)])
+            means = [with_deviation(cell.mean, cell.std, cell.n, n) for cell, n in zip(row, seeds, strict=True)]
+            lines.append([name, label, *means])
             itself = (method, metric) == (table.baseline, "last")
             compared = [_compared(cell, comparison, itself) for cell in row]
             if any(compared):
