@@ -38,6 +38,11 @@ def test_the_store_is_chosen_by_the_environment(monkeypatch):
         notebook.store()
 
 
+def test_of_a_table_without_runs_there_are_no_curves(monkeypatch, tmp_path):
+    monkeypatch.setattr(notebook, "_written", lambda name, profile: ("", tmp_path))
+    assert notebook.figure("table2", "digits", "table2_curves").data == "Not run yet."
+
+
 def test_a_failing_notebook_is_named_and_not_saved(tmp_path):
     cells = [nbformat.v4.new_code_cell("1 / 0")]
     path = tmp_path / "00_broken.ipynb"

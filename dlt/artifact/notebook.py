@@ -59,14 +59,17 @@ def table(name: str, profile: str) -> Markdown:
     return Markdown(_written(name, profile)[0])
 
 
-def figure(name: str, profile: str, picture: str | None = None) -> Image:
+def figure(name: str, profile: str, picture: str | None = None) -> Image | Markdown:
     """A figure of the paper; `picture` names another of a target's pictures, such as table1_curves.
 
-    Wide ones are made smaller, so that a notebook stays small.
+    Wide ones are made smaller, so that a notebook stays small. Of a table without any run there are no curves.
     """
     import PIL.Image
 
-    image = PIL.Image.open(_written(name, profile)[1] / f"{picture or name}.png").convert("RGB")
+    path = _written(name, profile)[1] / f"{picture or name}.png"
+    if not path.exists():
+        return Markdown("Not run yet.")
+    image = PIL.Image.open(path).convert("RGB")
     image.thumbnail((800, 10_000), PIL.Image.Resampling.LANCZOS)
     return Image(small_png(image, colours=64), width=800)
 
