@@ -9,7 +9,7 @@ import pytest
 
 from dlt.__main__ import TARGETS as NAMES
 from dlt.artifact import reproduce
-from dlt.artifact.exhibits import EXHIBITS, ablations, cost, figure1, figure3, figure4, figure7, parts
+from dlt.artifact.exhibits import EXHIBITS, ablations, cost, figure1, figure3, figure4, figure7, parts, table5
 from dlt.artifact.exhibits.common import found, plain_losses
 from dlt.artifact.targets import TARGETS
 from dlt.harness import settings
@@ -66,6 +66,12 @@ def test_figure3_counts_what_was_kept(store, tmp_path):
     assert end["noisy"] == pytest.approx(100 * last["noisy_kept"] / noisy, abs=1e-3)
     assert end["clean"] == pytest.approx(100 * last["clean_kept"] / (noise["samples"] - noisy), abs=1e-3)
     assert (numbers[numbers["epoch"] == 1]["mean"] == 100).all()  # warm-up keeps all
+
+
+def test_the_mean_error_of_table5_counts_rows_not_runs():
+    frame = pandas.DataFrame({"paper_dataset": "cifar10", "noise": "symmetric", "nominal": [20.0, 40.0, 40.0]})
+    frame = frame.assign(realised=[18.0, 36.0, 35.0], our_rule=[22.0, 35.0, 36.0])
+    assert table5._mean_error(frame, "our_rule") == 2.5  # 4 and 1, not 4, 1 and 1
 
 
 def test_table5_sets_both_rules_beside_the_truth(store, tmp_path):
