@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+from dlt.artifact.exhibits import table5
 from dlt.artifact.experiments import TUNING_SEEDS
 from dlt.harness.config import RunConfig, make_config
 from dlt.harness.errors import InputError
@@ -29,11 +30,13 @@ def headline_runs() -> set[str]:
 
 
 def has_losses(config: RunConfig) -> bool:
-    """Whether a run's per-sample losses are shipped: those of the first seed, which is drawn, and of CE.
+    """Whether a run's per-sample losses are shipped: of the first seed, which is drawn, and of Table 5.
 
     Seeds that settings were chosen on are neither drawn nor reported.
     """
-    return config.seed == 1 or (config.method == "ce" and config.seed not in TUNING_SEEDS)
+    if config.seed in TUNING_SEEDS:
+        return False
+    return config.seed == 1 or config in table5.runs(config.profile, config.seed).values()
 
 
 def manifest(store: Path) -> dict[str, str]:
