@@ -41,11 +41,14 @@ def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> t
     """A panel for each column: work in CE-epochs and test error, both on a log scale, and the Pareto front."""
     frame = collect_costs(profile, seeds, stores)
     columns = _shown_columns(profile)
+    parts = [frame[(frame["noise"] == column.noise) & (frame["rate"] == column.rate)] for column in columns]
+    most = [int(part["n"].max()) if len(part) else 0 for part in parts]
+    fewer = any((part["n"] < n).any() for part, n in zip(parts, most, strict=True))
     with new_figure(11, 2.5 * len(columns) / ACROSS + 1.2) as figure:
         panels = figure.subplots(len(columns) // ACROSS, ACROSS, sharex=True, sharey="row")
-        for panel, column, heading in zip(panels.flat, columns, headings(columns), strict=True):
+        for panel, heading, part in zip(panels.flat, headings(columns, most), parts, strict=True):
             panel.set_title(heading, loc="left", fontweight="bold")
-            _draw(panel, frame[(frame["noise"] == column.noise) & (frame["rate"] == column.rate)])
+            _draw(panel, part)
         for row in panels:
             _scale(row)
         for panel in panels[-1]:
@@ -54,13 +57,12 @@ def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> t
             panel.set_ylabel("test error, Last (%)")
         drawn = [method for method in TABLE.methods if method in set(frame["method"])]
         method_legend(figure, {method: TABLE.rows[method] for method in drawn}, points=True)
-        least, most = (int(frame["n"].min()), int(frame["n"].max())) if len(frame) else (0, 0)
         caption(
             figure,
             "Error against work by the cost model: nearer to the lower left is better; ringed are the methods that "
             "none matches at as much work or less, over the seeds that both have\n"
-            + TABLE.describe(profile, columns, most, "mean and range")
-            + (", of some methods fewer" if least < most else ""),
+            + TABLE.describe(profile, columns, max(most), "mean and range")
+            + (", of some methods fewer" if fewer else ""),
         )
         return "", write_figure(figure, frame, Path(folder) / profile / "cost")
 
