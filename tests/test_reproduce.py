@@ -209,6 +209,7 @@ def test_overview_runs_nothing(stores, capsys):
 
 
 def test_verify_names_what_is_wrong(stores, tiny_config, monkeypatch, capsys):
+    monkeypatch.setattr(shipping, "has_losses", lambda config: config.seed == 1)
     for method, seed in (("ce", 1), ("ce", 2), ("sce", 3)):
         list(train(tiny_config(method, seed=seed), records.RUNS, "cpu"))
     assert shipping.ship(records.RUNS, records.CHECKPOINTS, "digits") == 3

@@ -27,7 +27,7 @@ def test_a_record_is_named_after_its_configuration(folder):
 
 
 def test_losses_are_shipped_where_the_rule_says():
-    """Of the first seed and of Table 5, but not of the seeds that settings were chosen on."""
+    """Of Table 5 and of what figures draw, but not of the seeds that settings were chosen on."""
     records = [read_record(folder) for folder in FOLDERS]
     has = [(record.folder / shipping.LOSSES).is_file() for record in records]
     assert has == [shipping.has_losses(record.config) for record in records]

@@ -5,7 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
-from dlt.artifact.exhibits import table5
+from dlt.artifact.exhibits import EXHIBITS, table5
 from dlt.artifact.experiments import TUNING_SEEDS
 from dlt.harness.config import RunConfig, make_config
 from dlt.harness.errors import InputError
@@ -18,6 +18,7 @@ LOSSES = "losses.npz"  # of runs that a figure draws or a rate is estimated from
 # it moves three of 2,000 test images of mini, and `evaluate` would not give the record's own accuracy.
 WEIGHTS = "weights.safetensors"
 MANIFEST = "MANIFEST.json"
+FIGURES = tuple(exhibit for exhibit in EXHIBITS if "figure" in exhibit.__name__)
 
 
 def headline_runs() -> set[str]:
@@ -30,13 +31,14 @@ def headline_runs() -> set[str]:
 
 
 def has_losses(config: RunConfig) -> bool:
-    """Whether a run's per-sample losses are shipped: of the first seed, which is drawn, and of Table 5.
+    """Whether a run's per-sample losses are shipped: of Table 5, and of the figures on the first seed, which they draw.
 
     Seeds that settings were chosen on are neither drawn nor reported.
     """
     if config.seed in TUNING_SEEDS:
         return False
-    return config.seed == 1 or config in table5.runs(config.profile, config.seed).values()
+    shown = (table5, *FIGURES) if config.seed == 1 else (table5,)
+    return any(config in exhibit.runs(config.profile, config.seed).values() for exhibit in shown)
 
 
 def manifest(store: Path) -> dict[str, str]:
