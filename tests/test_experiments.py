@@ -105,6 +105,8 @@ def test_a_profile_in_words_has_the_epochs_of_every_data_set():
     shown = [column for column in table.columns if column.dataset == "cifar10"]
     assert "CIFAR-100" not in table.describe("mini", shown, 1, "mean and range")
     assert "CIFAR-100: 200" in table.describe("mini", table.columns, 1, "mean and range")
+    words = table.describe("mini", shown, 3, "mean and range")
+    assert table.describe("mini", shown, 3, "mean and range", fewer=True) == words + ", of some methods fewer"
 
 
 # ---------------------------------------------------------------------- the paper's numbers

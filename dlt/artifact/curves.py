@@ -60,14 +60,13 @@ def accuracy_curves(table: Table, profile: str, seeds: list[int], stores: list[P
     names = {method: table.rows[method] for method in table.methods if method in drawn}
     with new_figure(*size_for(len(panels))) as figure:
         draw_panels(figure, panels, styles_of(names))
-        setting = table.describe(profile, columns, runs["seed"].nunique(), "mean and range")
         fewer = any(part.groupby("method")["seed"].nunique().min() < part["seed"].nunique() for part in parts)
+        setting = table.describe(profile, columns, runs["seed"].nunique(), "mean and range", fewer)
         name = table.name.replace("table", "Table ").capitalize()
         caption(
             figure,
             f"{name}: test error by epoch, on a log scale; right of each curve its Last, "
-            f"the mean accuracy of the last {LAST_EPOCHS} epochs\n{setting}"
-            + (", of some methods fewer" if fewer else ""),
+            f"the mean accuracy of the last {LAST_EPOCHS} epochs\n{setting}",
         )
         method_legend(figure, names)
         path = Path(folder) / profile / f"{table.name}_curves"

@@ -144,14 +144,17 @@ class Table:
         value = cells.get(method, (None, None))[("best", "last").index(metric)]
         return float("nan") if value is None else value
 
-    def describe(self, profile: str, columns: list[Column], seeds: int, spread: str) -> str:
-        """What a profile trains for these columns, and what their numbers are when there are several seeds."""
+    def describe(self, profile: str, columns: list[Column], seeds: int, spread: str, fewer: bool = False) -> str:
+        """What a profile trains for these columns, and what their numbers are when there are several seeds.
+
+        `fewer`: whether some method has fewer seeds than another in its column.
+        """
         shown = {column.dataset for column in columns}
         datasets = [dataset for dataset in self.paper if dataset in shown and dataset_in(profile, dataset)]
         if not datasets:
             return f"Profile {profile}: nothing stands in for {' and '.join(DATA_NAMES[d] for d in self.paper)}"
         numbers = seeds_in_words(seeds, f"{spread} of ")
-        return f"{profile_in_words(profile, datasets)}, {numbers}"
+        return f"{profile_in_words(profile, datasets)}, {numbers}" + (", of some methods fewer" if fewer else "")
 
 
 def _is_there(method: str) -> bool:

@@ -61,8 +61,7 @@ def write(profile: str, seeds: list[int], stores: list[Path], folder: Path) -> t
             figure,
             "Error against work by the cost model: nearer to the lower left is better; ringed are the methods that "
             "none matches at as much work or less, over the seeds that both have\n"
-            + TABLE.describe(profile, columns, max(most), "mean and range")
-            + (", of some methods fewer" if fewer else ""),
+            + TABLE.describe(profile, columns, max(most), "mean and range", fewer),
         )
         return "", write_figure(figure, frame, Path(folder) / profile / "cost")
 
